@@ -1,0 +1,1 @@
+"""What the machine, the process tree and the database did while each test ran."""

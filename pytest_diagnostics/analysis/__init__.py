@@ -1,0 +1,1 @@
+"""From a recording to a summary: pure functions over results and usage."""

@@ -1,0 +1,245 @@
+"""The shape of a summary: what ``summary.json`` holds and every report renders.
+
+Times named ``*_seconds`` that are moments, not lengths, count from the run's start. A value that could not
+be read is None (or its key is absent) and its reason stands beside it. ``usage`` is exact, read at the edges
+of a phase; ``samples`` and ``series`` are sampled.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+SCHEMA = "pytest-diagnostics/summary"
+#: 1: the first.
+VERSION = 1
+
+
+class Usage(TypedDict, total=False):
+    """Exact figures of one window, of the process that ran it; a key is absent when it could not be read."""
+
+    wall_seconds: float  # CLOCK_MONOTONIC
+    cpu_seconds: float  # CLOCK_PROCESS_CPUTIME_ID: all threads of the process
+    cpu_user_seconds: float  # getrusage(RUSAGE_SELF) ru_utime
+    cpu_system_seconds: float  # getrusage(RUSAGE_SELF) ru_stime
+    children_cpu_seconds: float  # getrusage(RUSAGE_CHILDREN): children that were waited for in the window
+    cpu_wait_seconds: float  # /proc/thread-self/schedstat field 2: runnable, but waiting for a CPU
+    minor_faults: int  # ru_minflt
+    major_faults: int  # ru_majflt
+    voluntary_switches: int  # ru_nvcsw
+    involuntary_switches: int  # ru_nivcsw
+    read_bytes: int  # /proc/self/io read_bytes: fetched from storage
+    write_bytes: int  # /proc/self/io write_bytes: sent to storage
+    read_chars: int  # /proc/self/io rchar: passed through read(2) and the like
+    write_chars: int  # /proc/self/io wchar
+    rss_bytes: int  # /proc/self/statm field 2, at the end of the window
+    rss_change_bytes: int  # the same, end less start
+    peak_rss_bytes: int  # the high-water mark within the window, after a reset by /proc/self/clear_refs
+    fds: int  # open descriptors at the end
+    fds_change: int
+    threads: int  # threads at the end
+    threads_change: int
+    children: int  # direct children at the end
+    children_change: int
+    throttled_seconds: float  # the cgroup's cpu.stat throttled time
+    oom_kills: int  # the cgroup's memory.events oom_kill
+
+
+class Phase(TypedDict):
+    """One phase of one test."""
+
+    when: str  # setup, call or teardown
+    outcome: str  # passed, failed, skipped, rerun …; "running" when the run ended inside it
+    start_seconds: float
+    wall_seconds: float | None  # None when the run ended inside it
+    usage: Usage
+    absent: dict[str, str]  # usage key -> why it is absent
+
+
+class Sampled(TypedDict):
+    """One series within one test's window."""
+
+    min: float
+    max: float
+    mean: float
+    last: float
+    count: int  # samples inside the window; 0 means that these are the nearest sample's
+
+
+class Subtest(TypedDict):
+    """A report inside a call phase that has no window of its own."""
+
+    name: str
+    outcome: str
+
+
+class Limit(TypedDict):
+    """One bound of a ``diagnostics_limit`` marker and what became of it."""
+
+    name: str
+    limit: float
+    value: float | None
+    unit: str  # seconds, bytes, count
+    state: str  # ok, exceeded, not checked
+    detail: str  # where it was exceeded, or why it was not checked
+
+
+class Attempt(TypedDict):
+    """One attempt at one test."""
+
+    nodeid: str
+    occurrence: int  # 0 for the first time this node id was collected
+    attempt: int  # 1 for the first
+    worker: str  # main, gw0, gw1 …
+    pid: int
+    outcome: str  # passed, failed, error, skipped, xfailed, xpassed, rerun, running
+    complete: bool  # False when the run ended before its teardown did
+    start_seconds: float
+    wall_seconds: float | None  # setup + call + teardown, without fixtures above function scope
+    phases: list[Phase]
+    usage: Usage  # of the three phases together
+    samples: dict[str, Sampled]  # series name -> what was sampled in the window
+    failure: str | None  # the crash line of the first failed phase, at most 2,000 characters
+    subtests: list[Subtest]
+    limits: list[Limit]
+    stretches: list[Stretch]
+    collections: list[Collection]  # extra collections, such as the one at a failing phase
+
+
+class Stretch(TypedDict):
+    """A part of a test that it named with ``diagnostics.stretch``."""
+
+    name: str
+    start_seconds: float
+    wall_seconds: float
+    usage: Usage
+
+
+class Collection(TypedDict):
+    """A collection on demand that belongs to a test."""
+
+    reason: str
+    time_seconds: float
+    data: dict[str, object]  # collector name -> data
+    errors: dict[str, str]  # collector name -> why it has no data
+
+
+class Fixture(TypedDict):
+    """Set-up and teardown of one fixture above function scope; not charged to any test."""
+
+    name: str
+    scope: str
+    worker: str
+    phase: str  # setup or teardown
+    during: str  # node id of the test in whose protocol it ran
+    start_seconds: float
+    wall_seconds: float
+    usage: Usage
+
+
+class Series(TypedDict):
+    """One numeric leaf of a collector's data through time, thinned to at most 2,000 points."""
+
+    name: str  # collector.path
+    collector: str
+    unit: str  # percent, bytes, bytes_per_second, seconds, mhz, celsius, count …
+    source: str  # the shard that recorded it
+    times: list[float]  # seconds from the run's start
+    values: list[float | None]  # None where a gap begins
+
+
+class CollectorState(TypedDict):
+    """A collector's health at the end, and our own cost."""
+
+    name: str
+    where: str  # the recorder: "thread in main (pid 4711)"
+    state: str
+    reason: str | None
+    results: int
+    errors: int
+    timeouts: int
+    missed: int
+    truncated: int
+    coerced: int
+    seconds_total: float
+
+
+class Gap(TypedDict):
+    """A stretch of time without samples, or a jump of a clock."""
+
+    kind: str  # gap, clock_step, suspend
+    source: str
+    collector: str | None
+    time_seconds: float
+    seconds: float
+    detail: str
+
+
+class ShardState(TypedDict):
+    """What survived of one shard."""
+
+    name: str
+    records: int
+    damaged: int  # records that could not be read, inside the file
+    torn: bool  # the last line was incomplete
+    unknown: int  # records of a kind or version that this version does not know
+
+
+class HealthSummary(TypedDict):
+    """One honest line, and the facts behind it."""
+
+    state: str  # good or degraded
+    line: str
+    problems: list[str]
+
+
+class Cost(TypedDict, total=False):
+    """What the recording itself cost."""
+
+    collect_seconds: float  # time inside collectors
+    edges: int
+    edge_seconds: float  # time spent reading usage at edges, and writing records
+    recorded_bytes: int
+    session_peak_rss_bytes: int  # kept because exact peaks reset ru_maxrss
+
+
+class RecorderState(TypedDict):
+    """Where collectors ran."""
+
+    kind: str  # thread
+    where: str
+    interval_seconds: float
+    collectors: list[str]
+
+
+class Run(TypedDict):
+    """The run itself."""
+
+    id: str
+    started: str  # ISO 8601, UTC
+    wall_seconds: float
+    finished: bool  # False when the run ended without saying so
+    end_reason: str  # finished, interrupted …, or "ended without finishing"
+    exit_status: int | None
+    scope: str  # session or test
+    interval_seconds: float
+    peak: str  # exact, sampled or off
+    workers: list[str]
+
+
+class Summary(TypedDict):
+    """All of it."""
+
+    schema: str
+    version: int
+    run: Run
+    environment: dict[str, str]
+    counts: dict[str, int]  # outcome -> tests (last attempts only; earlier ones count as rerun)
+    tests: list[Attempt]
+    fixtures: list[Fixture]
+    series: list[Series]
+    collectors: list[CollectorState]
+    recorders: list[RecorderState]
+    gaps: list[Gap]
+    shards: list[ShardState]
+    health: HealthSummary
+    cost: Cost

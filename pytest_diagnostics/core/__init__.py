@@ -1,0 +1,1 @@
+"""The domain: collectors, results, ticks, health and the manager. Imports the standard library only."""

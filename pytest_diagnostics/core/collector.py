@@ -1,0 +1,91 @@
+"""The base class of collectors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from .handlers import ExceptionHandler
+
+
+class DiagnosticCollector(ABC):
+    """Asks one source. A subclass implements ``collect``; everything else is optional.
+
+    A subclass need not call ``super().__init__()``: name and handler have defaults of their own.
+    """
+
+    #: Seconds between two collections; None means the manager's interval.
+    interval: ClassVar[float | None] = None
+    #: Seconds after which a call counts as hung; None means the interval, but 1 to 30 seconds.
+    timeout: ClassVar[float | None] = None
+    #: True gives the collector a thread (a lane) of its own. False is for collectors that only read
+    #: local kernel files: they share the manager's thread and must never wait for anything.
+    blocking: ClassVar[bool] = True
+    #: True when ticks must fall on the same instant as the other aligned collectors', so that their
+    #: values can be compared. Others of equal interval are spread over it.
+    aligned: ClassVar[bool] = False
+    #: Where collectors that write files of their own put them, relative to a directory they are given.
+    root_dir: ClassVar[Path] = Path("diagnostics")
+
+    _name: str | None = None
+    exception_handler: ExceptionHandler | None = None
+
+    def __init__(self, name: str | None = None, exception_handler: ExceptionHandler | None = None) -> None:
+        """Name the collector (default: its class's name) and give it a handler (default: the manager's)."""
+        self._name = name
+        self.exception_handler = exception_handler
+
+    @property
+    def name(self) -> str:
+        """The name by which results, health and series know this collector."""
+        return self._name or type(self).__name__
+
+    @name.setter
+    def name(self, value: str) -> None:
+        self._name = value
+
+    def probe(self) -> str | None:
+        """Return why this collector cannot work here, or None when it can. Called before ``start``."""
+        return None
+
+    def start(self) -> object:
+        """Open what is needed for a run. Called in the thread that will collect."""
+        return None
+
+    @abstractmethod
+    def collect(self) -> object:
+        """Return this tick's data, JSON-able, as a new object. May be ``async def``."""
+
+    def store(self, result: object) -> object:  # noqa: ARG002 - part of the contract, unused by default
+        """Keep the very object that ``collect`` returned. Raising is an error of stage STORE."""
+        return None
+
+    def stop(self) -> object:
+        """Close what ``start`` opened. Called even when ``start`` failed."""
+        return None
+
+    def clean(self) -> object:
+        """Forget the run's data. Called once after ``stop``, and not when the collector hangs."""
+        return None
+
+    def safe_collect(self) -> object:
+        """Return what ``collect`` returns, or None when it raises. Never raises an ``Exception``.
+
+        For use outside a manager; a manager keeps the error. A collector with an ``async def``
+        ``collect`` needs a manager, which has a loop for it: here it gives None.
+        """
+        try:
+            data = self.collect()
+        except Exception:  # noqa: BLE001 - the promise of this method
+            return None
+        close = getattr(data, "close", None)
+        if hasattr(data, "__await__"):
+            if callable(close):
+                close()
+            return None
+        return data
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"

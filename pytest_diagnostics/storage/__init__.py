@@ -1,0 +1,1 @@
+"""The recording on disk: run directories, shards, and readers that survive damage."""
