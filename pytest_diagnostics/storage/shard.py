@@ -1,0 +1,285 @@
+"""Writing a shard: one file a process, one write a record, no descriptor kept.
+
+A test may close every descriptor, mock ``os``, fill the disk, remove the directory or kill the process. What
+was appended before stays whole, what could not be written is kept in memory for a while, and whatever was
+lost is counted and named in ``problems``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+from ..core.clock import Pid, SystemClock
+from ..core.errors import RecordingError
+from ..core.model import Record
+from . import records
+from .files import Files, create_file, error_name, error_text, make_directories
+from .journal import Cap, Faults
+
+DEFAULT_CAP_BYTES = 200 * 1024 * 1024
+
+
+class Shard(Protocol):
+    """Takes records: a file or, where no directory can be written, memory."""
+
+    @property
+    def problems(self) -> list[str]:
+        """Sentences that name every loss and every fault met."""
+
+    @property
+    def written(self) -> int:
+        """Records that are where they belong."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of these records."""
+
+    def append(self, kind: str, fields: Mapping[str, object]) -> bool:
+        """Take one record; True when it is where it belongs. Never raises."""
+
+    def flush(self) -> None:
+        """Write what had to be kept in memory. Never raises."""
+
+    def close(self, end: Mapping[str, object] | None = None) -> None:
+        """Write what is left, then the ``end`` record with these fields if any. Never raises."""
+
+
+class ShardWriter:
+    """Appends records to a file of its own. Safe from threads; inert in a forked child."""
+
+    queue_bytes: ClassVar[int] = 8 * 1024 * 1024
+    retry_seconds: ClassVar[float] = 0.25
+
+    def __init__(self, path: str | os.PathLike[str], *, cap_bytes: int = DEFAULT_CAP_BYTES) -> None:
+        """Create the file; RecordingError when it is there already or cannot be created."""
+        # A test may change the working directory.
+        self.path = os.path.abspath(os.fspath(path))
+        self.written = 0
+        self.bytes = 0
+        self._pid = Pid.current()
+        self._clock = SystemClock()
+        # Re-entrant: a signal handler may append while the thread it interrupted holds the lock.
+        self._lock = threading.RLock()
+        self._cap = Cap(cap_bytes)
+        self._faults = Faults()
+        self._queue: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._retry_at = 0.0
+        self._torn = False
+        self._recreated = False
+        self._header = b""
+        self._closed = False
+        try:
+            create_file(self.path)
+        except OSError as exc:
+            raise RecordingError(f"cannot create {self.path}: {error_text(exc)}") from exc
+
+    @property
+    def problems(self) -> list[str]:
+        """Sentences that name every loss and every fault met."""
+        return self._faults.sentences(waiting=len(self._queue), closed=self._closed) + self._cap.sentences()
+
+    def append(self, kind: str, fields: Mapping[str, object]) -> bool:
+        """Write one record; True when the kernel has it. Lets KeyboardInterrupt pass."""
+        if self._pid != Pid.current() or self._closed:
+            return False
+        if kind == "result" and not self._cap.admits(str(fields.get("collector")), self.bytes):
+            return False
+        try:
+            line, replaced = records.encode_leniently(kind, fields)
+        except Exception as exc:  # noqa: BLE001 - a value's own __str__ or __iter__ may raise anything
+            self._faults.refused(kind, exc)
+            return False
+        if replaced:
+            self._faults.replaced += 1
+        with self._lock:
+            if kind == "run" and not self._header:
+                self._header = line
+            if self._queue:
+                self._enqueue(line)
+                if self._clock.monotonic() >= self._retry_at:
+                    self._drain()
+                return not self._queue
+            return self._put(line) or self._enqueue(line)
+
+    def flush(self) -> None:
+        """Write what had to be kept in memory, if that is possible now."""
+        if self._pid == Pid.current():
+            with self._lock:
+                self._drain()
+
+    def close(self, end: Mapping[str, object] | None = None) -> None:
+        """Write what is left, then the ``end`` record if one is given; a closed writer takes no more."""
+        if self._pid != Pid.current() or self._closed:
+            return
+        with self._lock:
+            self._drain()
+            if end is not None:
+                told: dict[str, object] = {"written": self.written, "bytes": self.bytes}
+                if self.problems:
+                    told["problems"] = list(self.problems)
+                self.append("end", {**end, **told})
+                self._drain()
+            self._closed = True
+            self._faults.dropped += len(self._queue)
+
+    def _put(self, line: bytes) -> bool:
+        """Write one line to the file, which is opened for it and closed at once."""
+        # A record that was cut short is left behind as one broken line.
+        data = b"\n" + line if self._torn else line
+        try:
+            fd = Files.open(self.path, Files.APPEND)
+        except FileNotFoundError:
+            return self._recreate() and self._put(line)
+        except OSError as exc:
+            return self._failed(exc)
+        try:
+            count = Files.write(fd, data)
+        except OSError as exc:
+            return self._failed(exc)
+        finally:
+            self._release(fd)
+        if count < len(data) - 1:
+            # Nothing but the leading line end may have gone out: the file then still ends in one.
+            self._torn = count > len(data) - len(line) or (self._torn and count == 0)
+            self._retry_at = self._clock.monotonic() + self.retry_seconds
+            self._faults.met("ENOSPC", "only part of a record fitted on the disk", self.written)
+            return False
+        # A record that lacks only its line end is whole: written again it would be there twice.
+        self._torn = count < len(data)
+        self.written += 1
+        self.bytes += len(line)
+        return True
+
+    def _release(self, fd: int) -> None:
+        try:
+            Files.close(fd)
+        except OSError as exc:
+            # EBADF: the test closed every descriptor between our two calls. EIO: NFS tells here.
+            self._faults.met(error_name(exc), f"closing failed: {exc.strerror}", self.written)
+
+    def _failed(self, exc: OSError) -> bool:
+        self._retry_at = self._clock.monotonic() + self.retry_seconds
+        self._faults.met(error_name(exc), exc.strerror or str(exc), self.written)
+        return False
+
+    def _recreate(self) -> bool:
+        """Make the file again, once: whoever removes it twice does not want it."""
+        if self._recreated:
+            return self._failed(FileNotFoundError(2, "the file was removed again"))
+        self._recreated = True
+        self._faults.removed = self.written - bool(self._header)  # the header is written again
+        try:
+            make_directories(Files.parent(self.path))
+            create_file(self.path, self._header)
+        except OSError as exc:
+            return self._failed(exc)
+        self.written = 1 if self._header else 0
+        self.bytes = len(self._header)
+        self._torn = False
+        return True
+
+    def _enqueue(self, line: bytes) -> bool:
+        self._queue.append(line)
+        self._queued_bytes += len(line)
+        self._faults.kept += 1
+        while self._queued_bytes > self.queue_bytes:
+            self._queued_bytes -= len(self._queue.popleft())
+            self._faults.dropped += 1
+        return False
+
+    def _drain(self) -> None:
+        while self._queue and self._put(self._queue[0]):
+            self._queued_bytes -= len(self._queue.popleft())
+
+
+class MemoryShard:
+    """Keeps the encoded lines where no directory can be written, the newest when they are too many."""
+
+    def __init__(self, name: str, *, limit_bytes: int = 64 * 1024 * 1024) -> None:
+        """``name`` is what a shard's file would be called, without its ending."""
+        self.name = name
+        self.written = 0
+        self.bytes = 0
+        self._limit = limit_bytes
+        self._pid = Pid.current()
+        self._lock = threading.RLock()
+        self._faults = Faults()
+        self._header = b""
+        self._lines: deque[bytes] = deque()
+        self._closed = False
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The lines as a file would hold them."""
+        with self._lock:
+            return [self._header, *self._lines] if self._header else list(self._lines)
+
+    @property
+    def problems(self) -> list[str]:
+        """Sentences that name every loss."""
+        sentences = self._faults.sentences(waiting=0, closed=True)
+        if self._faults.dropped:
+            limit = self._limit / 1024 / 1024
+            sentences[0] = (
+                f"more than {limit:.0f} MiB recorded in memory: {self._faults.dropped} oldest records dropped"
+            )
+        return sentences
+
+    def append(self, kind: str, fields: Mapping[str, object]) -> bool:
+        """Keep one record."""
+        if self._pid != Pid.current() or self._closed:
+            return False
+        try:
+            line, replaced = records.encode_leniently(kind, fields)
+        except Exception as exc:  # noqa: BLE001 - a value's own __str__ or __iter__ may raise anything
+            self._faults.refused(kind, exc)
+            return False
+        if replaced:
+            self._faults.replaced += 1
+        with self._lock:
+            self.written += 1
+            self.bytes += len(line)
+            if kind == "run" and not self._header:
+                self._header = line  # without its clock anchor nothing else could be placed in time
+                return True
+            self._lines.append(line)
+            while self.bytes > self._limit and len(self._lines) > 1:
+                self.bytes -= len(self._lines.popleft())
+                self.written -= 1
+                self._faults.dropped += 1
+        return True
+
+    def flush(self) -> None:
+        """Do nothing: every record is where it belongs."""
+
+    def close(self, end: Mapping[str, object] | None = None) -> None:
+        """Keep the ``end`` record if one is given, then take no more."""
+        if end is not None:
+            told: dict[str, object] = {"written": self.written, "bytes": self.bytes}
+            if self.problems:
+                told["problems"] = list(self.problems)
+            self.append("end", {**end, **told})
+        self._closed = True
+
+
+class ShardSink:
+    """The sink through which a manager writes to a shard, which may be shared and is not closed here."""
+
+    def __init__(self, shard: Shard) -> None:
+        """Write to ``shard``."""
+        self._shard = shard
+
+    def write(self, record: Record) -> None:
+        """Write one record of a manager, if its kind is worth a line."""
+        written = records.from_record(record)
+        if written is not None:
+            self._shard.append(*written)
+
+    def close(self) -> None:
+        """Write what had to be kept in memory; whoever made the shard closes it."""
+        self._shard.flush()
