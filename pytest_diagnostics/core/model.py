@@ -146,7 +146,8 @@ class Execution:
     succeeded: bool
 
 
-Record = Union[DiagnosticResult, Event, Execution]
+#: Everything that a manager tells its subscribers and sinks.
+Record = DiagnosticResult | Event | Execution
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,6 @@ class Health:
     missed: int = 0
     #: Time spent inside the collector, all calls together.
     seconds_total: float = 0.0
-    #: What the exceptions' sanitising had to do, all results together.
+    #: Conversions and cuts that the bounds of a result asked for, all results together.
     coerced: int = 0
     truncated: int = 0

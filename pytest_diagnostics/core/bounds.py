@@ -1,0 +1,188 @@
+"""What a result may hold: JSON, finite numbers, 64 KiB, depth 8. The rest is converted, cut or refused.
+
+It happens when a result is taken, never at the end of a run, where one odd value would cost all of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Set
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from itertools import islice
+from numbers import Integral, Real
+from pathlib import PurePath
+from uuid import UUID
+
+from .errors import ValidationError
+from .model import JsonValue
+
+MAX_BYTES = 64 * 1024
+MAX_DEPTH = 8
+#: What stands for a value below the permitted depth.
+TOO_DEEP = "…"
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """Data that can be recorded, and what had to be done to it."""
+
+    data: JsonValue
+    coerced: int
+    truncated: bool
+
+
+class _Walk:
+    """One pass over one value; ``size`` estimates the length of its JSON."""
+
+    def __init__(self, max_bytes: int, max_depth: int) -> None:
+        self.max_bytes = max_bytes
+        self.max_depth = max_depth
+        self.size = 0
+        self.coerced = 0
+        self.truncated = False
+        self._open: set[int] = set()
+
+    def value(self, value: object, depth: int) -> JsonValue:
+        kind = type(value)
+        if value is None or kind is bool:
+            self.size += 5
+            return value  # type: ignore[return-value] # None or bool, by the line above
+        if kind is int:
+            return self._integer(value)  # type: ignore[arg-type] # exact type checked
+        if kind is float:
+            return self._float(value)  # type: ignore[arg-type] # exact type checked
+        if kind is str:
+            return self._text(value)  # type: ignore[arg-type] # exact type checked
+        if isinstance(value, Mapping):
+            return self._mapping(value, depth)
+        if isinstance(value, (list, tuple)) and not hasattr(value, "_asdict"):
+            return self._sequence(value, depth)
+        return self._converted(value, depth)
+
+    def _integer(self, value: int) -> JsonValue:
+        # 64 digits is far beyond any counter, and json.dumps refuses the really long ones from 3.11 on.
+        if value.bit_length() > 212:
+            self.coerced += 1
+            return self._text(hex(value))
+        self.size += 8
+        return value
+
+    def _float(self, value: float) -> JsonValue:
+        self.size += 12
+        if math.isfinite(value):
+            return value
+        self.coerced += 1
+        return None
+
+    def _text(self, value: str) -> str:
+        room = self.max_bytes - self.size
+        if len(value) + 2 > room:
+            self.truncated = True
+            value = value[: max(0, room - 2)]
+        self.size += len(value) + 2
+        return value
+
+    def _enter(self, value: object, depth: int) -> bool:
+        """Note an open container; False when it lies too deep to be opened."""
+        if id(value) in self._open:
+            raise ValidationError("the data contains itself")
+        if depth >= self.max_depth:
+            self.truncated = True
+            self.size += 3
+            return False
+        self._open.add(id(value))
+        self.size += 2
+        return True
+
+    def _mapping(self, value: Mapping[object, object], depth: int) -> JsonValue:
+        if not self._enter(value, depth):
+            return TOO_DEEP
+        result: dict[str, JsonValue] = {}
+        for key, item in value.items():
+            if self.size >= self.max_bytes:
+                self.truncated = True
+                break
+            if type(key) is not str:
+                self.coerced += 1
+            self.size += 2
+            result[self._text(str(key))] = self.value(item, depth + 1)
+        self._open.discard(id(value))
+        return result
+
+    def _sequence(self, value: list[object] | tuple[object, ...], depth: int) -> JsonValue:
+        if not self._enter(value, depth):
+            return TOO_DEEP
+        result: list[JsonValue] = []
+        for item in value:
+            if self.size >= self.max_bytes:
+                self.truncated = True
+                break
+            self.size += 1
+            result.append(self.value(item, depth + 1))
+        self._open.discard(id(value))
+        return result
+
+    def _converted(self, value: object, depth: int) -> JsonValue:
+        """Convert what JSON does not know; a conversion that raises is a validation error."""
+        self.coerced += 1
+        try:
+            plain = _plain(value)
+        except Exception as exc:
+            raise ValidationError(f"a {type(value).__name__} cannot be recorded: {exc!r}") from exc
+        if plain is value:
+            return self._text(f"<{type(value).__name__}>")
+        before = self.coerced
+        converted = self.value(plain, depth)
+        # A NaN inside a Decimal or numpy number is one conversion, not two.
+        self.coerced = max(before, self.coerced - (converted is None))
+        return converted
+
+
+def _plain(value: object) -> object:
+    """Return a builtin value for a foreign one, or the value itself when nothing fits."""
+    if isinstance(value, Enum):
+        return value.value if not isinstance(value.value, Enum) else str(value)
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return {"base64": base64.b64encode(bytes(value)[:MAX_BYTES]).decode("ascii")}
+    if isinstance(value, str):  # a subclass
+        return str.__str__(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, (Real, Decimal, Fraction)):
+        return float(value)
+    if hasattr(value, "_asdict"):  # a namedtuple, such as psutil's
+        return value._asdict()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Set):
+        return sorted(islice(value, MAX_BYTES), key=repr)
+    if isinstance(value, (UUID, PurePath, BaseException)):
+        return str(value)
+    tolist = getattr(value, "tolist", None)  # numpy arrays and scalars
+    if callable(tolist):
+        return tolist()
+    return value
+
+
+def bound(data: object, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Bounded:
+    """Return a copy of ``data`` that can be recorded.
+
+    Non-finite numbers become None and foreign types their nearest builtin, both counted in ``coerced``.
+    What exceeds ``max_bytes`` or ``max_depth`` is left out and ``truncated`` says so.
+    Raises ValidationError for data that contains itself or cannot be converted.
+    """
+    walk = _Walk(max_bytes, max_depth)
+    try:
+        copy = walk.value(data, 0)
+    except RecursionError as exc:
+        raise ValidationError("the data is nested too deeply") from exc
+    return Bounded(copy, walk.coerced, walk.truncated)
