@@ -117,17 +117,32 @@ def create_run(directory: str | os.PathLike[str], header: Mapping[str, object]) 
         break
     else:
         raise RecordingError(f"cannot find a free name for a run in {base}")
-    full = {
-        **header,
-        "format": records.FORMAT_VERSION,
-        "id": name,
-        "started": started.isoformat(),
-        "anchor": {"wall": clock.anchor_wall, "monotonic": clock.anchor_monotonic},
-        "process": process_identity(),
-    }
-    write_atomically(run.header, _to_json(full))
+    write_atomically(run.header, _to_json(_complete(header, name, clock)))
     write_atomically(os.path.join(base, "latest"), name.encode("ascii") + b"\n")
     return run
+
+
+def run_header(header: Mapping[str, object], name: str = "in-memory") -> dict[str, object]:
+    """Return what ``run.json`` would hold, for a run that has no directory."""
+    return _complete(header, name, SystemClock())
+
+
+def shard_header(run: str, role: str, **more: object) -> dict[str, object]:
+    """Return the fields of a shard's first record, ``run``, for the calling process.
+
+    ``role`` is main, recorder or a worker's id; ``more`` may hold ``versions`` and ``recorder`` (kind, where,
+    interval_seconds, collectors).
+    """
+    clock = SystemClock()
+    identity = process_identity()
+    return {
+        "run": run,
+        "role": role,
+        "pid": identity["pid"],
+        "anchor": {"wall": clock.anchor_wall, "monotonic": clock.anchor_monotonic},
+        "boot_id": identity["boot_id"],
+        **more,
+    }
 
 
 def list_runs(directory: str | os.PathLike[str]) -> list[RunInfo]:
@@ -205,6 +220,17 @@ def retain(directory: str | os.PathLike[str], keep: int) -> list[str]:
         if not run.path.exists():
             removed.append(run.name)
     return removed
+
+
+def _complete(header: Mapping[str, object], name: str, clock: SystemClock) -> dict[str, object]:
+    return {
+        **header,
+        "format": records.FORMAT_VERSION,
+        "id": name,
+        "started": clock.wall(clock.anchor_monotonic).isoformat(),
+        "anchor": {"wall": clock.anchor_wall, "monotonic": clock.anchor_monotonic},
+        "process": process_identity(),
+    }
 
 
 def _prepare(base: str) -> None:

@@ -119,7 +119,11 @@ class ShardWriter:
         with self._lock:
             self._drain()
             if end is not None:
-                told: dict[str, object] = {"written": self.written, "bytes": self.bytes}
+                told: dict[str, object] = {
+                    "monotonic": self._clock.monotonic(),
+                    "written": self.written,
+                    "bytes": self.bytes,
+                }
                 if self.problems:
                     told["problems"] = list(self.problems)
                 self.append("end", {**end, **told})
@@ -260,7 +264,11 @@ class MemoryShard:
     def close(self, end: Mapping[str, object] | None = None) -> None:
         """Keep the ``end`` record if one is given, then take no more."""
         if end is not None:
-            told: dict[str, object] = {"written": self.written, "bytes": self.bytes}
+            told: dict[str, object] = {
+                "monotonic": SystemClock().monotonic(),
+                "written": self.written,
+                "bytes": self.bytes,
+            }
             if self.problems:
                 told["problems"] = list(self.problems)
             self.append("end", {**end, **told})

@@ -1,0 +1,199 @@
+"""Reading a run back, whatever became of its files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from sys import intern
+from typing import cast
+
+from ..core.errors import RecordingError
+from ..core.model import JsonValue
+from ..core.recording import Fields, Recording, ShardRecords, mapping, number, text
+from . import records
+from .files import Files, error_text, read_file
+from .runs import RunDirectory
+from .shard import MemoryShard
+
+#: A longer line is no record of ours: results are bounded to 64 KiB.
+MAX_LINE = 16 * 1024 * 1024
+_CHUNK = 1 << 20
+_HEADER_LIMIT = 1 << 20
+_BEGIN = re.compile(rb'\{"v":\d+,"kind":"')
+
+
+def read_run(run: RunDirectory | str | os.PathLike[str], extra: Sequence[MemoryShard] = ()) -> Recording:
+    """Return the recording of a run directory and of shards kept in memory; damage is counted, never raised.
+
+    Only a path at which there is nothing to read at all is a RecordingError.
+    """
+    path = os.fspath(run.path) if isinstance(run, RunDirectory) else os.fspath(run)
+    if not os.path.isdir(path):
+        raise RecordingError(f"there is no run directory {path}")
+    problems: list[str] = []
+    header = _read_header(os.path.join(path, "run.json"), problems)
+    shards = []
+    for file in _shard_files(os.path.join(path, "shards"), problems):
+        shard = ShardRecords(os.path.basename(file).removesuffix(".jsonl"))
+        try:
+            _fill(shard, _lines(file, shard))
+        except OSError as exc:
+            problems.append(f"shard {shard.name} cannot be read beyond its records so far: {error_text(exc)}")
+        shards.append(shard)
+    return _assemble(header, shards, problems, extra)
+
+
+def read_memory(header: Fields, shards: Sequence[MemoryShard]) -> Recording:
+    """Return the recording of a run that had no directory; ``header`` is what run.json would have held."""
+    return _assemble(header, [], [], shards)
+
+
+def iter_records(run: RunDirectory) -> Iterator[tuple[str, Fields]]:
+    """Yield shard name and record for everything readable, results with all their data included."""
+    for file in _shard_files(os.fspath(run.shards), []):
+        shard = ShardRecords(os.path.basename(file).removesuffix(".jsonl"))
+        try:
+            for fields in _decoded(shard, _lines(file, shard)):
+                yield shard.name, fields
+        except OSError:
+            continue  # read_run says so
+
+
+def _assemble(
+    header: Fields, shards: list[ShardRecords], problems: list[str], extra: Sequence[MemoryShard]
+) -> Recording:
+    for memory in extra:
+        shard = ShardRecords(memory.name)
+        _fill(shard, ((line, True) for line in memory.lines))
+        shard.size = memory.bytes
+        shards.append(shard)
+    recording = Recording(header, shards, problems)
+    _place_in_time(recording)
+    return recording
+
+
+def _place_in_time(recording: Recording) -> None:
+    """Find the run's start on each shard's clock.
+
+    Processes of one machine share CLOCK_MONOTONIC, so the run's anchor serves them all, whatever the wall
+    clock did meanwhile. A shard of another boot or machine is placed by the wall clocks.
+    """
+    anchor, boot = _anchor(recording.header), text(mapping(recording.header, "process"), "boot_id")
+    if anchor is None:
+        known = [(found, shard) for shard in recording.shards if (found := _anchor(shard.header))]
+        if known:
+            anchor, first = min(known, key=lambda pair: pair[0][1])
+            boot = text(first.header, "boot_id")
+    recording.started = anchor[0] if anchor else None
+    for shard in recording.shards:
+        own, own_boot = _anchor(shard.header), text(shard.header, "boot_id")
+        if anchor is not None and own is not None and boot and own_boot and own_boot != boot:
+            shard.zero = own[1] - (own[0] - anchor[0])
+        elif anchor is not None:
+            shard.zero = anchor[1]
+        else:
+            moments = [_moment(fields) for other in recording.shards for fields in other.records]
+            moments += [results.times[0] for results in shard.collectors.values() if results.times]
+            shard.zero = min((moment for moment in moments if moment is not None), default=0.0)
+
+
+def _anchor(header: Fields) -> tuple[float, float] | None:
+    anchor = mapping(header, "anchor")
+    wall, monotonic = number(anchor, "wall"), number(anchor, "monotonic")
+    return None if wall is None or monotonic is None else (wall, monotonic)
+
+
+def _moment(fields: Fields) -> float | None:
+    return number(fields, "start") if "start" in fields else number(fields, "monotonic")
+
+
+def _read_header(path: str, problems: list[str]) -> dict[str, JsonValue]:
+    try:
+        value = json.loads(read_file(path, _HEADER_LIMIT))
+    except OSError as exc:
+        problems.append(f"run.json cannot be read: {error_text(exc)}")
+    except (ValueError, RecursionError):
+        problems.append("run.json is damaged")
+    else:
+        if isinstance(value, dict):
+            return cast("dict[str, JsonValue]", value)
+        problems.append("run.json is damaged")
+    return {}
+
+
+def _shard_files(directory: str, problems: list[str]) -> list[str]:
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entry.path for entry in entries if entry.name.endswith(".jsonl"))
+    except OSError as exc:
+        problems.append(f"the shards cannot be read: {error_text(exc)}")
+        return []
+
+
+def _fill(shard: ShardRecords, lines: Iterable[tuple[bytes, bool]]) -> None:
+    for fields in _decoded(shard, lines):
+        shard.add(fields)
+
+
+def _decoded(shard: ShardRecords, lines: Iterable[tuple[bytes, bool]]) -> Iterator[Fields]:
+    """Yield the records of (line, whether a line end closed it), count what is none."""
+    for line, closed in lines:
+        try:
+            fields = records.decode(line)
+        except records.UnknownRecordError:
+            shard.unknown += 1
+            continue
+        except records.RecordError as exc:
+            # Inside a file, what a torn write left is closed by the next record's leading line end.
+            if closed or isinstance(exc, records.DamagedRecordError):
+                shard.damaged += 1
+            else:
+                shard.torn = True
+            yield from _salvaged(line)
+            continue
+        usage = fields.get("usage")
+        if isinstance(usage, dict):
+            # 60,000 phases have the same 25 keys; the decoder makes new ones for each.
+            fields["usage"] = {intern(key): value for key, value in usage.items()}
+        yield fields
+
+
+def _salvaged(line: bytes) -> Iterator[Fields]:
+    """Yield the whole records in a damaged line: the line end between two of them may be what was hit."""
+    # Inside strings quotes are escaped; a field that looks like a beginning has no checksum that fits.
+    begins = [found.start() for found in _BEGIN.finditer(line)]
+    for begin, after in zip(begins, [*begins[1:], len(line) + 1], strict=True):
+        for end in (after - 1, after):
+            with contextlib.suppress(records.RecordError):
+                yield records.decode(line[begin:end])
+                break
+
+
+def _lines(path: str, shard: ShardRecords) -> Iterator[tuple[bytes, bool]]:
+    """Yield the lines of a file without their ends, never holding much more than MAX_LINE bytes."""
+    fd = Files.open(path, Files.READ)
+    try:
+        state = Files.fstat(fd)
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError(22, "is not a regular file", path)
+        rest = b""
+        while chunk := Files.read(fd, _CHUNK):
+            shard.size += len(chunk)
+            first, *lines = chunk.split(b"\n")
+            if not lines:
+                # The head of an endless line is kept: without its tail it counts as one torn record.
+                rest = rest + first if len(rest) < MAX_LINE else rest
+                continue
+            *whole, last = lines
+            for line in (rest + first, *whole):
+                if line:
+                    yield line, True
+            rest = last
+        if rest:
+            yield rest, False
+    finally:
+        Files.close(fd)
