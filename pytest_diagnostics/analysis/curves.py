@@ -1,0 +1,64 @@
+"""Series through the whole run, thinned for charts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..core.recording import Column, Recording
+from ..core.series import thin
+from .schema import Series
+from .windows import typical_interval
+
+MAX_POINTS = 2000
+#: Series in one summary; the page that holds them must still open.
+MAX_SERIES = 600
+#: Two points further apart than this many intervals have a gap between them.
+GAP_INTERVALS = 2.5
+
+
+def series_of(recording: Recording, interval: float) -> list[Series]:
+    """Return every series with its gaps; a shard's own order, which is that of its collectors' data."""
+    series = []
+    for shard in recording.shards:
+        for results in shard.collectors.values():
+            distance = GAP_INTERVALS * typical_interval(results.times, interval)
+            for column in results.columns.values():
+                times, values = thin(*_with_gaps(column, shard.zero, distance), MAX_POINTS)
+                series.append(
+                    Series(
+                        name=column.name,
+                        collector=results.name,
+                        unit=column.unit,
+                        source=shard.name,
+                        times=[round(moment, 3) for moment in times],
+                        values=[None if value is None else _short(value) for value in values],
+                    )
+                )
+                if len(series) >= MAX_SERIES:
+                    return series
+    return series
+
+
+def _with_gaps(
+    column: Column, zero: float, distance: float
+) -> tuple[Sequence[float], Sequence[float | None]]:
+    times: list[float] = []
+    values: list[float | None] = []
+    previous = math.inf
+    for moment, value in zip(column.times, column.values, strict=True):
+        if moment - previous > distance:
+            # The gap begins where the next point should have been.
+            times.append(previous + distance / GAP_INTERVALS - zero)
+            values.append(None)
+        times.append(moment - zero)
+        values.append(value)
+        previous = moment
+    return times, values
+
+
+def _short(value: float) -> float:
+    """Return a value to six significant digits below 10^6, whole above: a chart shows no more."""
+    if value == int(value) and abs(value) < 1e15:
+        return int(value)
+    return float(f"{value:.6g}") if abs(value) < 1e6 else float(round(value))

@@ -1,0 +1,155 @@
+"""The summary of a recording: one pure function, which never raises on what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+
+from ..core.recording import Fields, Recording, ShardRecords, mapping, number, text, whole
+from .attempts import attempts_of, seconds_from, usage_of
+from .curves import series_of
+from .health import collectors_of, cost_of, gaps_of, health_of, recorders_of, shards_of
+from .schema import SCHEMA, VERSION, Attempt, Fixture, Run, Summary
+from .windows import Windows
+
+DEFAULT_INTERVAL = 1.0
+ENDED_WITHOUT_FINISHING = "ended without finishing"
+
+
+def summarise(recording: Recording) -> Summary:
+    """Return everything that reports show of a recording."""
+    interval = _interval(recording)
+    windows = Windows(recording, interval)
+    tests = []
+    for attempt, end in attempts_of(recording):
+        start = attempt["start_seconds"]
+        attempt["samples"] = windows.cut(attempt["worker"], attempt["pid"], start, end)
+        tests.append(attempt)
+    run = _run(recording, tests, interval)
+    collectors, gaps = collectors_of(recording), gaps_of(recording)
+    cost = cost_of(recording, collectors)
+    return Summary(
+        schema=SCHEMA,
+        version=VERSION,
+        run=run,
+        environment=_environment(recording.header),
+        counts=counts_of(tests),
+        tests=tests,
+        fixtures=_fixtures(recording),
+        series=series_of(recording, interval),
+        collectors=collectors,
+        recorders=recorders_of(recording, interval),
+        gaps=gaps,
+        shards=shards_of(recording),
+        health=health_of(recording, run, (collectors, gaps, cost), tests),
+        cost=cost,
+    )
+
+
+def counts_of(tests: Iterable[Attempt]) -> dict[str, int]:
+    """Return outcome -> tests: the last attempt of each counts, the earlier ones count as rerun."""
+    last: dict[tuple[str, int, str, int], Attempt] = {}
+    counts: dict[str, int] = {}
+    for attempt in tests:
+        key = attempt["worker"], attempt["pid"], attempt["nodeid"], attempt["occurrence"]
+        earlier = last.get(key)
+        if earlier is not None:
+            counts["rerun"] = counts.get("rerun", 0) + 1
+        if earlier is None or attempt["attempt"] >= earlier["attempt"]:
+            last[key] = attempt
+    for attempt in last.values():
+        counts[attempt["outcome"]] = counts.get(attempt["outcome"], 0) + 1
+    return counts
+
+
+def _interval(recording: Recording) -> float:
+    settings = mapping(recording.header, "settings")
+    told = number(settings, "interval_seconds") or number(settings, "interval")
+    return told if told is not None and told > 0 else DEFAULT_INTERVAL
+
+
+def _run(recording: Recording, tests: list[Attempt], interval: float) -> Run:
+    header, settings = recording.header, mapping(recording.header, "settings")
+    end = _end(recording)
+    status = end.get("exit_status")
+    workers = sorted({attempt["worker"] for attempt in tests}, key=lambda name: (len(name), name))
+    return Run(
+        id=text(header, "id") or next((run for s in recording.shards if (run := text(s.header, "run"))), ""),
+        started=_iso(recording.started),
+        wall_seconds=round(max(_moments(recording), default=0.0), 6),
+        finished=bool(end),
+        end_reason=text(end, "reason", "finished") if end else ENDED_WITHOUT_FINISHING,
+        exit_status=status if isinstance(status, int) else None,
+        scope=text(settings, "scope", "session"),
+        interval_seconds=interval,
+        peak=text(settings, "peak", "exact"),
+        workers=workers or ["main"],
+    )
+
+
+def _end(recording: Recording) -> Fields:
+    """Return the ``end`` record of the process that made the run; empty when there is none."""
+    pid = whole(mapping(recording.header, "process"), "pid")
+    for shard in recording.shards:
+        ends = shard.of_kind("end")
+        if ends and (_pid(shard) == pid or (not pid and text(shard.header, "role", "main") == "main")):
+            return ends[-1]
+    return {}
+
+
+def _pid(shard: ShardRecords) -> int:
+    told = whole(shard.header, "pid")
+    digits = shard.name.rpartition("-")[2]
+    return told or (int(digits) if digits.isdecimal() else 0)
+
+
+def _moments(recording: Recording) -> Iterator[float]:
+    for shard in recording.shards:
+        for fields in shard.records:
+            for key in ("end", "monotonic"):
+                moment = seconds_from(shard, fields, key)
+                if moment is not None:
+                    yield moment
+        for results in shard.collectors.values():
+            if results.times:
+                yield results.times[-1] - shard.zero
+
+
+def _iso(wall: float | None) -> str:
+    if wall is None:
+        return ""
+    try:
+        return datetime.fromtimestamp(wall, tz=timezone.utc).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def _environment(header: Fields) -> dict[str, str]:
+    """Return what the run's header allows to be known; it was chosen there, name by name."""
+    return {
+        key: str(value)
+        for key, value in mapping(header, "environment").items()
+        if isinstance(value, (str, int, float))
+    }
+
+
+def _fixtures(recording: Recording) -> list[Fixture]:
+    fixtures = []
+    for shard in recording.shards:
+        for fields in shard.of_kind("fixture"):
+            start, end = seconds_from(shard, fields, "start"), seconds_from(shard, fields, "end")
+            if start is None or end is None:
+                continue
+            fixtures.append(
+                Fixture(
+                    name=text(fields, "name"),
+                    scope=text(fields, "scope"),
+                    worker=text(fields, "worker", "main"),
+                    phase=text(fields, "phase", "setup"),
+                    during=text(fields, "during"),
+                    start_seconds=start,
+                    wall_seconds=round(end - start, 6),
+                    usage=usage_of(fields),
+                )
+            )
+    return sorted(fixtures, key=lambda fixture: fixture["start_seconds"])
