@@ -12,7 +12,7 @@ from typing import Final
 
 from .clock import Pid, SystemClock
 from .collector import DiagnosticCollector
-from .entry import Entry
+from .entry import Demand, Entry
 from .errors import ConfigurationError, ManagerError
 from .execution import Executor
 from .handlers import ExceptionHandler
@@ -210,17 +210,19 @@ class DiagnosticManager:
         A collector that gives no result within ``timeout`` (default: ``stop_timeout``) is missing.
         """
         with self._lock:
-            loop = self._running_loop()
-            wanted = None if names is None else set(names)
-            if loop is None:
-                loop = self._start_loop(once=True)
-                demand = loop.first_demand
-            else:
-                if loop.is_own_thread():
-                    raise ManagerError("a collector cannot ask its own manager to collect")
-                demand = loop.demand(wanted)
+            demand = self.request(names) or self._start_loop(once=True).first_demand
         demand.wait(self.stop_timeout if timeout is None else timeout)
         return dict(demand.results)
+
+    def request(self, names: Iterable[str] | None = None) -> Demand | None:
+        """Ask as ``collect_now`` does, without waiting for the results; None when the manager does not run."""
+        with self._lock:
+            loop = self._running_loop()
+            if loop is None:
+                return None
+            if loop.is_own_thread():
+                raise ManagerError("a collector cannot ask its own manager to collect")
+            return loop.demand(None if names is None else set(names))
 
     async def collect_all_async(self, timeout: float | None = None) -> dict[str, JsonValue]:
         """Do as ``collect_all`` does, without blocking the running event loop."""
