@@ -130,8 +130,11 @@ class Cgroup:
         return b"low " if tree is not None and tree.version == 2 else b"oom_kill_disable "
 
     def pressure_file(self, resource: str) -> str | None:
-        """Return the own group's pressure file (cpu, memory, io); None where version 2 is not in use."""
-        if self._v2 is None:
+        """Return the own group's pressure file (cpu, memory, io); None where version 2 is not in use.
+
+        Nor in the root group, which alone has no type: its pressure is the machine's.
+        """
+        if self._v2 is None or not self._exists(f"{self._v2.own}/cgroup.type"):
             return None
         path = f"{self._v2.own}/{resource}.pressure"
         return path if self._exists(path) else None

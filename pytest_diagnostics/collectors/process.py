@@ -1,0 +1,292 @@
+"""The watched process and its children."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import NamedTuple
+
+from ..core.clock import Pid
+from ..core.errors import UnavailableError
+from ..core.handlers import ExceptionHandler
+from ..system import parsers, tree
+from ..system.cgroup import Allowance
+from ..system.parsers import ProcessStat
+from ..system.procfs import Files
+from ..system.sampling import FIRST, Answer, LocalCollector, Monotonic, Rates
+
+_IO = ("read_bytes", "write_bytes", "read_bytes_per_sec", "write_bytes_per_sec")
+_TREE = (
+    "children",
+    "children_rss_bytes",
+    "children_cpu_percent",
+    "children_left_out",
+    "per_child",
+    "tree_rss_bytes",
+    "tree_cpu_percent",
+    "tree_threads",
+)
+
+
+class _Seen(NamedTuple):
+    """One process at one tick. A pid alone is no identity: numbers are given out again."""
+
+    pid: int
+    stat: ProcessStat
+    cpu_seconds: float
+
+    @property
+    def identity(self) -> str:
+        return f"{self.pid} {self.stat.start_ticks}"
+
+
+class ProcessCollector(LocalCollector):
+    """The watched process and all its descendants, from /proc/<pid>.
+
+    - ``pid``, ``rss_bytes``, ``threads``: stat
+    - ``cpu_percent``: CPU since the last tick, in percent of what the process may use (``limit_cores``:
+      quota, cpuset, affinity): the process' CPU clock, exact to the nanosecond
+    - ``memory_percent``: resident memory in percent of ``limit_bytes`` (the tightest cgroup limit, at most
+      the machine's memory)
+    - ``fds``: open descriptors, fd
+    - ``read_bytes``, ``write_bytes``: fetched from and sent to storage since it began; with ``_per_sec``:
+      since the last tick: io
+    - ``children``, ``children_rss_bytes``, ``children_cpu_percent``: of all descendants together
+    - ``tree_rss_bytes``, ``tree_cpu_percent``, ``tree_threads``: the process and all descendants; memory that
+      they share counts for each
+    - ``per_child``: {"<name>[<pid>]": {rss_bytes, cpu_percent, threads}} of the twenty largest;
+      ``children_left_out``: how many more there were. The name alone, never the command line
+    - ``scope``: "process"
+
+    Descendants that lived between two ticks only, and those whose parent ended, are not seen. Off Linux,
+    psutil. ``pid`` names the watched process (default: the one that collects).
+    """
+
+    default_name = "process"
+    main_file = "self/stat"
+    MAX_CHILDREN = 20
+    #: A tree of more processes than this is walked every five seconds only; its members are read each tick.
+    LARGE_TREE = 50
+    LARGE_TREE_SECONDS = 5.0
+
+    _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+    _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+    if hasattr(time, "clock_gettime"):
+        _clock_gettime = staticmethod(time.clock_gettime)
+
+    def __init__(
+        self,
+        name: str | None = None,
+        exception_handler: ExceptionHandler | None = None,
+        *,
+        pid: int | None = None,
+        clock: Monotonic | None = None,
+        root: str = "",
+    ) -> None:
+        """See ``LocalCollector``; ``pid`` is the watched process."""
+        super().__init__(name, exception_handler, clock=clock, root=root)
+        self._wanted = pid
+        self._pid = 0
+        self._born: int | None = None
+        self._descendants: list[int] = []
+        self._walk_again = float("-inf")
+        self._cpu, self._io_rates = Rates(), Rates()
+
+    def try_out(self) -> None:
+        """Read the watched process' stat."""
+        pid = self._wanted or Pid.current()
+        if parsers.process_stat(Files.read_short(f"{self._root}/proc/{pid}/stat")) is None:
+            raise UnavailableError(f"/proc/{pid}/stat has an unknown form")
+
+    def start(self) -> None:
+        """Open the watched process' files and begin a new series of differences."""
+        self.stop()
+        self._pid = self._wanted or Pid.current()
+        if not self.raw:
+            return
+        self._proc = f"{self._root}/proc"
+        directory = f"/proc/{self._pid}"
+        self._stat = self.keep(f"{directory}/stat", b"%d (" % self._pid)
+        self._io = self.keep(f"{directory}/io", b"rchar: ")
+        self._fd = self.keep(f"{directory}/fd")
+        self._children = tree.Children(f"{self._proc}/{self._pid}")
+        self._allowance = Allowance(self._wanted, root=self._root)
+
+    def stop(self) -> object:
+        """Close the files."""
+        if self._pid and self.raw:
+            self._children.close()
+        super().stop()
+        self._kept.clear()
+        self._pid, self._born = 0, None
+        self._walk_again = float("-inf")
+        self._cpu.forget()
+        self._io_rates.forget()
+        return None
+
+    def fill(self, answer: Answer, now: float) -> None:
+        """Read the watched process, then walk its tree."""
+        if not self._pid:
+            self.start()
+        stat = parsers.process_stat(self._stat.read())
+        if stat is None:
+            raise UnavailableError(f"{self._stat.path} has an unknown form")
+        if self._born is None:
+            self._born = stat.start_ticks
+        elif stat.start_ticks != self._born:
+            raise UnavailableError(f"process {self._pid} has ended; its number names another process now")
+        self._allowance.refresh(now)
+        rss = stat.rss_pages * self._PAGE
+        answer.data.update(pid=self._pid, rss_bytes=rss, threads=stat.threads, scope="process")
+        answer.put("limit_cores", self._allowance.cores, "the number of CPUs is not known")
+        limit = self._allowance.memory_bytes
+        answer.put("limit_bytes", limit, "the machine's memory is not known")
+        percent = round(100 * rss / limit, 2) if limit else None
+        answer.put("memory_percent", percent, "the machine's memory is not known")
+        answer.put("fds", answer.read(self._count_fds, "fds"), answer.reasons.get("fds", ""))
+        self._fill_io(answer, now)
+        self._fill_tree(answer, now, _Seen(self._pid, stat, self._cpu_seconds(self._pid, stat)))
+
+    def fill_portable(self, answer: Answer, now: float) -> None:
+        """Ask psutil, with differences of our own."""
+        import psutil
+
+        process = psutil.Process(self._wanted or Pid.current())
+        answer.data.update(pid=process.pid, scope="process")
+        cores, total = os.cpu_count() or 1, psutil.virtual_memory().total
+        answer.data.update(limit_cores=cores, limit_bytes=total)
+        family = []
+        for member in (process, *process.children(recursive=True)):
+            try:
+                times = member.cpu_times()
+                stat = ProcessStat(
+                    name=member.name(),
+                    ppid=0,
+                    cpu_ticks=0,
+                    threads=member.num_threads(),
+                    start_ticks=int(member.create_time() * 1000),
+                    rss_pages=member.memory_info().rss // self._PAGE,
+                )
+            except psutil.Error:
+                if member is process:
+                    raise
+                continue  # a child that ended meanwhile, or one that is none of our business
+            family.append(_Seen(member.pid, stat, times.user + times.system))
+        own = family[0].stat
+        rss = own.rss_pages * self._PAGE
+        answer.data.update(rss_bytes=rss, threads=own.threads, memory_percent=round(100 * rss / total, 2))
+        try:
+            answer.data["fds"] = process.num_fds()
+        except (AttributeError, psutil.Error) as exc:
+            answer.absent(f"psutil: {exc}", "fds")
+        try:
+            io = process.io_counters()  # not on macOS
+        except (AttributeError, psutil.Error) as exc:
+            answer.absent(f"psutil: {exc}", *_IO)
+        else:
+            self._put_io(answer, now, {"read_bytes": io.read_bytes, "write_bytes": io.write_bytes})
+        self._put_family(answer, now, family, cores)
+
+    def _count_fds(self) -> int:
+        # The directory's size since Linux 6.2, 0 before.
+        return self._fd.stat().st_size or len(Files.names(self._fd.path))
+
+    def _fill_io(self, answer: Answer, now: float) -> None:
+        content = answer.read(self._io.read, *_IO)
+        if content is None:
+            self._io_rates.forget()
+        else:
+            self._put_io(answer, now, parsers.fields(content, (b"read_bytes:", b"write_bytes:")))
+
+    def _put_io(self, answer: Answer, now: float, counters: dict[str, int]) -> None:
+        for key in ("read_bytes", "write_bytes"):
+            answer.put(key, counters.get(key), "it is not counted here")
+        self._io_rates.per_second(now, counters, answer, ("read_bytes", "write_bytes"))
+
+    def _fill_tree(self, answer: Answer, now: float, own: _Seen) -> None:
+        if now >= self._walk_again:
+            found = answer.read(self._walk, *_TREE)
+            if found is None:
+                self._put_family(answer, now, [own], self._allowance.cores)
+                # What was put of the tree is the process alone, not what the keys promise.
+                answer.absent(answer.reasons["children"], *_TREE)
+                return
+            self._descendants = found
+            large = len(found) > self.LARGE_TREE
+            self._walk_again = now + (self.LARGE_TREE_SECONDS if large else 0.0)
+        family = [own]
+        for pid in self._descendants:
+            try:
+                stat = parsers.process_stat(Files.read_short(f"{self._proc}/{pid}/stat"))
+            except (UnavailableError, OSError):
+                continue  # ended since the walk
+            if stat is not None:
+                family.append(_Seen(pid, stat, self._cpu_seconds(pid, stat)))
+        self._put_family(answer, now, family, self._allowance.cores)
+
+    def _walk(self) -> list[int]:
+        """Return all descendants: over the children of every thread, or over the whole of /proc."""
+        try:
+            level = self._children.pids()
+        except UnavailableError:
+            return self._scan()
+        found: list[int] = []
+        while level:
+            # A process that was reparented during the walk may be met twice.
+            level = [pid for pid in level if pid not in found]
+            found += level
+            level = [child for pid in level for child in tree.children_of(pid, self._proc)]
+        return found
+
+    def _scan(self) -> list[int]:
+        """The way of kernels without CONFIG_PROC_CHILDREN: some ten microseconds for every process."""
+        parents = tree.parents(self._proc)
+        found: list[int] = []
+        level = parents.get(self._pid, [])
+        while level:
+            found += level
+            level = [child for pid in level for child in parents.get(pid, [])]
+        return found
+
+    def _cpu_seconds(self, pid: int, stat: ProcessStat) -> float:
+        """Return the CPU time of a process: its clock, or its ticks where the clock is not to be had."""
+        if self._root:
+            return stat.cpu_ticks / self._TICKS
+        try:
+            # clock_getcpuclockid(3): the complement of the pid, and 2 for the scheduler's clock.
+            return self._clock_gettime((~pid << 3) | 2)
+        except (AttributeError, OSError):
+            return stat.cpu_ticks / self._TICKS
+
+    def _put_family(self, answer: Answer, now: float, family: list[_Seen], cores: float | None) -> None:
+        grown, elapsed, reason = self._cpu.differences(
+            now, {member.identity: member.cpu_seconds for member in family}
+        )
+        if cores is None and reason is None:
+            reason = "the number of CPUs is not known"
+
+        def percent(members: list[_Seen]) -> float | None:
+            if reason is not None or not cores:
+                return None
+            seconds = sum(grown.get(member.identity, 0.0) for member in members)
+            return round(100 * seconds / elapsed / cores, 2)
+
+        own, children = family[0], family[1:]
+        why = reason or FIRST
+        answer.put("cpu_percent", percent([own]), why)
+        answer.data["children"] = len(children)
+        answer.data["children_rss_bytes"] = sum(child.stat.rss_pages for child in children) * self._PAGE
+        answer.put("children_cpu_percent", percent(children), why)
+        answer.data["tree_rss_bytes"] = sum(member.stat.rss_pages for member in family) * self._PAGE
+        answer.put("tree_cpu_percent", percent(family), why)
+        answer.data["tree_threads"] = sum(member.stat.threads for member in family)
+        children.sort(key=lambda child: child.stat.rss_pages, reverse=True)
+        answer.data["per_child"] = {
+            f"{child.stat.name}[{child.pid}]": {
+                "rss_bytes": child.stat.rss_pages * self._PAGE,
+                "cpu_percent": percent([child]) if child.identity in grown else None,
+                "threads": child.stat.threads,
+            }
+            for child in children[: self.MAX_CHILDREN]
+        }
+        answer.data["children_left_out"] = max(0, len(children) - self.MAX_CHILDREN)
