@@ -1,0 +1,175 @@
+"""Which series share a chart, and in which order the charts stand.
+
+A chart has one unit and at most `MOST` series; what was recorded but not drawn is said, with the reason.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+
+from ..analysis.schema import Series, Summary
+from .words import block, figure, line
+
+#: Ends of names that repeat the unit, which stands beside every value anyway.
+_UNIT_WORDS = re.compile(r"_(percent|bytes|per_sec|mhz|celsius|seconds)$")
+
+#: Series that one chart can hold before colours and dashes stop telling them apart.
+MOST = 6
+
+
+@dataclass(frozen=True)
+class Group:
+    """A chart that is worth having on every run: its title and the series it takes, in order."""
+
+    title: str
+    patterns: tuple[str, ...]
+
+
+GROUPS = (
+    Group("CPU", tuple(rf"cpu\.{kind}_percent" for kind in ("usage", "user", "system", "iowait", "steal"))),
+    Group("Pressure", (r"pressure\..*",)),
+    Group("Memory", (r"memory\.used_bytes", r"memory\.available_bytes", r"process\.rss_bytes")),
+    Group("Network", (r"network\.bytes_recv_per_sec", r"network\.bytes_sent_per_sec")),
+    Group("Disk", (r"disk\.read_bytes_per_sec", r"disk\.write_bytes_per_sec", r"disk\.busy_percent")),
+    Group("Process CPU", (r"process\.cpu_percent",)),
+    Group("Process", (r"process\.threads", r"process\.fds", r"process\.(num_)?children(_count)?")),
+    Group("Paging", (r"memory_bandwidth\..*",)),
+    Group("Throttling", (r"cgroup\..*throttled.*",)),
+)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One line of a chart."""
+
+    label: str
+    series: Series
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart: one unit, one axis."""
+
+    title: str
+    unit: str
+    lines: list[Drawn]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The charts of a run, and what was recorded without being drawn."""
+
+    charts: list[Chart]
+    still: list[tuple[str, str]]  # series that never changed, and their value
+    left_out: list[str]
+    empty: str  # why there is no chart at all
+
+
+def _values(series: Series) -> list[float]:
+    return [v for v in series["values"] if v is not None and math.isfinite(v)]
+
+
+def _movement(series: Series) -> float:
+    """How much a series moved, against its own size: what a person would want to see first."""
+    values = _values(series)
+    if not values:
+        return 0.0
+    top = max(abs(v) for v in values)
+    return (max(values) - min(values)) / top if top else 0.0
+
+
+def _is_total(series: Series) -> bool:
+    """Whether a series only counts up: its rate is drawn elsewhere, the sum is a slope without news."""
+    leaf = series["name"].rpartition(".")[2]
+    counts = ("bytes_sent", "bytes_recv", "packets_sent", "packets_recv", "read_bytes", "write_bytes")
+    return leaf in (*counts, "read_count", "write_count")
+
+
+def _place(name: str) -> tuple[int, int]:
+    for number, group in enumerate(GROUPS):
+        for place, pattern in enumerate(group.patterns):
+            if re.fullmatch(pattern, name):
+                return number, place
+    return len(GROUPS), 0
+
+
+def _labels(chosen: list[Series], shared: bool) -> list[Drawn]:
+    """Names without the collector where all are of one; with the source where a name repeats."""
+    names = [series["name"] for series in chosen]
+    drawn = []
+    for series in chosen:
+        name = _UNIT_WORDS.sub("", series["name"])
+        if shared:
+            name = name.removeprefix(f"{series['collector']}.")
+        if names.count(series["name"]) > 1:
+            name = f"{name} · {series['source']}"
+        drawn.append(Drawn(line(name), series))
+    return drawn
+
+
+def _chart(title: str, unit: str, found: list[Series]) -> Chart:
+    kept = found
+    if len(found) > MOST:
+        kept = sorted(found, key=lambda s: -max(_values(s), default=0.0))[:MOST]
+        kept.sort(key=found.index)
+    shared = len({series["collector"] for series in kept}) == 1
+    note = f"the {MOST} highest of {len(found):,} series" if len(found) > MOST else ""
+    return Chart(line(title), unit, _labels(kept, shared), note)
+
+
+def _known(series: list[Series]) -> tuple[list[Chart], list[Series]]:
+    rest, taken = [], defaultdict(list)
+    for one in series:
+        number, place = _place(one["name"])
+        if number == len(GROUPS):
+            rest.append(one)
+        else:
+            taken[number, one["unit"]].append((place, one))
+    units = defaultdict(list)
+    for number, unit in taken:
+        units[number].append(unit)
+    charts = []
+    for number in sorted(units):
+        for unit in units[number]:
+            found = [one for _, one in sorted(taken[number, unit], key=lambda pair: pair[0])]
+            title = GROUPS[number].title
+            words = unit.replace("_per_second", "/s").replace("_", " ")
+            charts.append(_chart(title if len(units[number]) == 1 else f"{title} · {words}", unit, found))
+    return charts, rest
+
+
+def timeline(summary: Summary) -> Timeline:
+    """Sort every series into a chart, the unchanged, or the rest."""
+    series = [s for s in summary["series"] if _values(s)]
+    charts, rest = _known(series)
+    still = [s for s in rest if _movement(s) == 0]
+    others: dict[tuple[str, str], list[Series]] = defaultdict(list)
+    for one in rest:
+        if _movement(one) and not _is_total(one):
+            others[one["collector"], one["unit"]].append(one)
+    for (collector, unit), found in others.items():
+        words = unit.replace("_per_second", "/s").replace("_", " ")
+        found.sort(key=_movement, reverse=True)
+        charts.append(_chart(f"{collector} · {words}", unit, found))
+    drawn = {id(one.series) for chart in charts for one in chart.lines}
+    unchanged = {id(s) for s in still}
+    left_out = [line(s["name"]) for s in series if id(s) not in drawn and id(s) not in unchanged]
+    left_out += [line(s["name"]) + " (no value)" for s in summary["series"] if not _values(s)]
+    values = [(line(s["name"]), figure(_values(s)[0], s["unit"])) for s in still]
+    return Timeline(charts, values, list(dict.fromkeys(left_out)), "" if charts else _why_empty(summary))
+
+
+def _why_empty(summary: Summary) -> str:
+    if summary["series"]:
+        return "No series changed during the run, so there is nothing to draw."
+    if not summary["collectors"]:
+        reason = "no collector ran."
+    else:
+        told = (f"{c['name']} is {c['state']}" + (f" ({c['reason']})" if c["reason"] else "")
+                for c in summary["collectors"])  # fmt: skip
+        reason = line(block("; ".join(told))) + "."
+    return f"No samples were recorded: {reason}"
