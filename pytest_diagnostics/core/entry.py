@@ -34,6 +34,11 @@ class Demand:
         if not self._missing:
             self._complete.set()
 
+    @property
+    def missing(self) -> list[str]:
+        """The names of the collectors whose result is not there yet."""
+        return sorted(self._missing)
+
     def wait(self, timeout: float) -> bool:
         """Wait until every result is there; False when some are not after ``timeout`` seconds."""
         return self._complete.wait(timeout)
