@@ -28,10 +28,9 @@ def seconds_from(shard: ShardRecords, fields: Fields, key: str) -> float | None:
 def usage_of(fields: Fields) -> Usage:
     """Return the figures of a record; whatever is no number is left out."""
     figures = mapping(fields, "usage")
-    return cast(
-        "Usage",
-        {key: value for key, value in figures.items() if number(figures, key) is not None},
-    )
+    known = {key: value for key, value in figures.items() if number(figures, key) is not None}
+    # A run of 20,000 tests has 60,000 of these: a second copy of each is worth avoiding.
+    return cast("Usage", figures if len(known) == len(figures) else known)
 
 
 def total_usage(parts: list[Usage]) -> Usage:

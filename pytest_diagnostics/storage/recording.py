@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from sys import intern
 from typing import cast
 
@@ -166,8 +167,8 @@ def _salvaged(line: bytes) -> Iterator[Fields]:
     """Yield the whole records in a damaged line: the line end between two of them may be what was hit."""
     # Inside strings quotes are escaped; a field that looks like a beginning has no checksum that fits.
     begins = [found.start() for found in _BEGIN.finditer(line)]
-    for begin, after in zip(begins, [*begins[1:], len(line) + 1], strict=True):
-        for end in (after - 1, after):
+    for begin, after in pairwise([*begins, len(line)]):
+        for end in (after, after - 1):
             with contextlib.suppress(records.RecordError):
                 yield records.decode(line[begin:end])
                 break
