@@ -64,8 +64,8 @@ class DiskCollector(LocalCollector):
     ) -> None:
         """See ``LocalCollector``."""
         super().__init__(name, exception_handler, clock=clock, root=root)
-        self._mountinfo = self.keep("/proc/self/mountinfo", chunked=True)
-        self._diskstats = self.keep("/proc/diskstats", chunked=True, size=16384)
+        self._mountinfo = self.keep("/proc/self/mountinfo", chunked=4096)
+        self._diskstats = self.keep("/proc/diskstats", chunked=512, size=16384)
         self._rates = Rates()
         self._names: frozenset[str] = frozenset()
         self._whole: frozenset[str] = frozenset()

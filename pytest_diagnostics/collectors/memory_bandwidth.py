@@ -34,7 +34,7 @@ class MemoryBandwidthCollector(LocalCollector):
     ) -> None:
         """See ``LocalCollector``."""
         super().__init__(name, exception_handler, clock=clock, root=root)
-        self._vmstat = self.keep("/proc/vmstat", b"nr_free_pages ", chunked=True, size=16384)
+        self._vmstat = self.keep("/proc/vmstat", b"nr_free_pages ", chunked=128, size=16384)
         self._rates = Rates()
 
     def start(self) -> None:

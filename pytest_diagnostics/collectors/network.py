@@ -37,8 +37,8 @@ class NetworkCollector(LocalCollector):
     ) -> None:
         """See ``LocalCollector``."""
         super().__init__(name, exception_handler, clock=clock, root=root)
-        self._dev = self.keep("/proc/self/net/dev", b"Inter-", chunked=True)
-        self._snmp = self.keep("/proc/self/net/snmp", b"Ip: ", chunked=True)
+        self._dev = self.keep("/proc/self/net/dev", b"Inter-", chunked=512)
+        self._snmp = self.keep("/proc/self/net/snmp", b"Ip: ")
         self._traffic, self._retransmits = Rates(), Rates()
 
     def start(self) -> None:

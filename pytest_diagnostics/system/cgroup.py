@@ -233,17 +233,21 @@ class Throttling(NamedTuple):
     throttled_periods: int | None
 
 
-def throttling(cpu_stat: bytes) -> Throttling:
-    """Return the throttling of a cpu.stat of either version: 1 counts in nanoseconds, 2 in microseconds."""
-    seconds = None
-    microseconds = parsers.field(cpu_stat, b"throttled_usec ")
+def throttled_seconds(cpu_stat: bytes) -> float | None:
+    """Return the throttled time of a cpu.stat: version 1 counts in nanoseconds, 2 in microseconds."""
     nanoseconds = parsers.field(cpu_stat, b"throttled_time ")
-    if microseconds is not None:
-        seconds = microseconds / 1e6
-    elif nanoseconds is not None:
-        seconds = nanoseconds / 1e9
+    if nanoseconds is not None:
+        return nanoseconds / 1e9
+    microseconds = parsers.field(cpu_stat, b"throttled_usec ")
+    return None if microseconds is None else microseconds / 1e6
+
+
+def throttling(cpu_stat: bytes) -> Throttling:
+    """Return everything that a cpu.stat of either version says of throttling."""
     return Throttling(
-        seconds, parsers.field(cpu_stat, b"nr_periods "), parsers.field(cpu_stat, b"nr_throttled ")
+        throttled_seconds(cpu_stat),
+        parsers.field(cpu_stat, b"nr_periods "),
+        parsers.field(cpu_stat, b"nr_throttled "),
     )
 
 

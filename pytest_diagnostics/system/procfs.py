@@ -44,9 +44,10 @@ class KeptFile:
     """One kernel file, or directory, that is opened once and read often.
 
     ``prefix`` is what the content always begins with, and no other file's does: it stands for the identity,
-    which costs a call more. ``chunked`` is for files that the kernel hands out
-    record by record, at most a page at a time (net/dev, vmstat, diskstats, mountinfo, children): they are
-    read until nothing comes. The others come whole when the buffer is large enough.
+    which costs a call more. ``chunked`` is for files that the kernel hands out record by record, at most a
+    page at a time (net/dev, vmstat, diskstats, mountinfo, children): it is the length of the longest record.
+    A chunk into which another one would have fitted is the last. The others come whole when the buffer is
+    large enough.
     """
 
     #: Characters that this package read and wrote, which the kernel counts in /proc/self/io as everybody
@@ -56,6 +57,8 @@ class KeptFile:
 
     #: Above the numbers that ``closerange(3, 256)`` and its like go through.
     _HIGH: ClassVar[int] = 512
+    #: The smallest page there is. Where pages are larger, the last chunk costs a read more.
+    _PAGE: ClassVar[int] = 4096
     #: What a read says when the number is no longer ours, and a new descriptor helps.
     _LOST: ClassVar[frozenset[int]] = frozenset({errno.EBADF, errno.ESTALE, errno.EISDIR, errno.ESPIPE})
 
@@ -71,25 +74,42 @@ class KeptFile:
         _fcntl = staticmethod(fcntl.fcntl)
         _DUPFD: ClassVar[int] = fcntl.F_DUPFD_CLOEXEC
 
-    __slots__ = ("_chunked", "_fd", "_flags", "_identity", "_opened_by", "_own", "_prefix", "_size", "path")
+    __slots__ = (
+        "_chunked",
+        "_fd",
+        "_flags",
+        "_full",
+        "_identity",
+        "_opened_by",
+        "_own",
+        "_prefix",
+        "_size",
+        "path",
+    )
 
     def __init__(
         self,
         path: str,
         prefix: bytes = b"",
         *,
-        chunked: bool = False,
+        chunked: int = 0,
         writable: bool = False,
+        notice_fork: bool = True,
         size: int = 4096,
     ) -> None:
-        """Remember the file; the first use opens it."""
+        """Remember the file; the first use opens it.
+
+        /proc/self names the process that opened it: after a fork the child would read its parent. Such a
+        file notices that itself, unless ``notice_fork`` says that its owner does, and closes it.
+        """
         self.path = path
         self._prefix = prefix
         self._chunked = chunked
         self._flags = self._WRONLY if writable else self._RDONLY
         self._size = size
-        # /proc/self names the process that opened it: after a fork the child would read its parent.
-        self._own = "self/" in path
+        #: A read of more than this may not have been the last.
+        self._full = max(0, self._PAGE - chunked) if chunked else size - 1
+        self._own = notice_fork and "self/" in path
         self._opened_by = 0
         self._fd = -1
         self._identity: tuple[int, int] = (0, 0)
@@ -100,7 +120,7 @@ class KeptFile:
         if fd >= 0 and (not self._own or self._opened_by == self._getpid()):
             try:
                 data = self._pread(fd, self._size, 0)
-                if self._chunked or len(data) == self._size:
+                if len(data) > self._full:
                     data = self._read_on(fd, data)
                 KeptFile.chars_read += len(data)
                 if self._prefix:
@@ -173,7 +193,7 @@ class KeptFile:
         self.open()
         try:
             data = self._pread(self._fd, self._size, 0)
-            if self._chunked or len(data) == self._size:
+            if len(data) > self._full:
                 data = self._read_on(self._fd, data)
         except OSError as exc:
             self.close()
@@ -187,11 +207,12 @@ class KeptFile:
     def _read_on(self, fd: int, data: bytes) -> bytes:
         while True:
             more = self._pread(fd, self._size, len(data))
-            if not more:
-                break
             data += more
+            if len(more) <= self._full if self._chunked else not more:
+                break
         if not self._chunked:
             self._size = 2 * len(data)  # so that the next read is one call
+            self._full = self._size - 1
         return data
 
     def __repr__(self) -> str:

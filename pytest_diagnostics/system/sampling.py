@@ -142,7 +142,7 @@ class LocalCollector(DiagnosticCollector):
         self._root = root
         self._kept: list[KeptFile] = []
 
-    def keep(self, path: str, prefix: bytes = b"", *, chunked: bool = False, size: int = 4096) -> KeptFile:
+    def keep(self, path: str, prefix: bytes = b"", *, chunked: int = 0, size: int = 4096) -> KeptFile:
         """Return a kept file that ``stop`` closes."""
         file = KeptFile(self._root + path, prefix, chunked=chunked, size=size)
         self._kept.append(file)

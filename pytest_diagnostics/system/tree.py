@@ -11,9 +11,12 @@ class Children:
     """The direct children of one process, those that its other threads started among them."""
 
     def __init__(self, process: str) -> None:
-        """``process`` is its directory: /proc/self or /proc/<pid>."""
+        """``process`` is its directory: /proc/self or /proc/<pid>.
+
+        The owner of a /proc/self closes this after a fork; the next use opens the child's.
+        """
         self._process = process
-        self._tasks = KeptFile(f"{process}/task")
+        self._tasks = KeptFile(f"{process}/task", notice_fork=False)
         self._files: dict[str, KeptFile] = {}
 
     def threads(self) -> int:
@@ -31,6 +34,9 @@ class Children:
         """
         if threads == len(self._files):
             try:
+                if threads == 1:
+                    for file in self._files.values():
+                        return file.read()
                 return b"".join([file.read() for file in self._files.values()])
             except UnavailableError:
                 pass  # a thread ended and another one began: list them again
@@ -54,8 +60,8 @@ class Children:
         for name in names:
             file = self._files.get(name)
             if file is None:
-                # "self" in the path makes the file notice a fork.
-                file = KeptFile(f"{self._process}/task/{name}/children", chunked=True)
+                path = f"{self._process}/task/{name}/children"
+                file = KeptFile(path, chunked=16, notice_fork=False)
             try:
                 content += file.read()
             except UnavailableError as exc:

@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple, TypeAlias, cast
 
 from ..core.errors import UnavailableError
 from . import parsers, peak
-from .cgroup import Cgroup, throttling
+from .cgroup import Cgroup, throttled_seconds
 from .figures import KEYS, Usage
 from .procfs import Files, KeptFile, reason_of
 from .tree import Children
@@ -61,6 +61,7 @@ class LinuxUsageReader:
     def __init__(self, peak_kind: PeakKind = "exact") -> None:
         """Open every source once; those that this system does not have are not tried again."""
         self._windows = Windows()
+        self._pid = self._getpid()
         self._thread = self._get_ident()
         self._peak_reason = NO_PEAK.get(peak_kind)
         self._owner = peak.owner()
@@ -76,7 +77,7 @@ class LinuxUsageReader:
             self._children.pids()
         except (UnavailableError, OSError) as exc:
             self._children_reason = reason_of(exc)
-        self._fds = KeptFile("/proc/self/fd")
+        self._fds = KeptFile("/proc/self/fd", notice_fork=False)
         self._counts_fds = True
         cgroup = Cgroup()
         nothing = cgroup.reason or "no cgroup controller counts this here"
@@ -141,10 +142,13 @@ class LinuxUsageReader:
 
     def release(self) -> None:
         """Close the descriptors that were kept."""
+        self._close_files()
+        self._owner.release()
+
+    def _close_files(self) -> None:
         for file in (*self._kept, self._fds):
             file.close()
         self._children.close()
-        self._owner.release()
 
     def _close_peak(self, window: Window) -> tuple[int | None, str]:
         interval = window.peak
@@ -159,7 +163,10 @@ class LinuxUsageReader:
         if not opening:
             wall_ns, cpu_ns = self._clock_ns(self._MONOTONIC), self._clock_ns(self._CPU)
             own, children = self._getrusage(self._SELF), self._getrusage(self._CHILDREN)
-        thread = self._get_ident()
+        pid, thread = self._getpid(), self._get_ident()
+        if pid != self._pid:
+            self._pid = pid
+            self._close_files()
         schedstat = self._read(self._schedstat) if thread == self._thread else "read on another thread"
         chars_read, chars_written = KeptFile.chars_read, KeptFile.chars_written
         io = self._read(self._io)
@@ -171,7 +178,7 @@ class LinuxUsageReader:
             own, children = self._getrusage(self._SELF), self._getrusage(self._CHILDREN)
             cpu_ns, wall_ns = self._clock_ns(self._CPU), self._clock_ns(self._MONOTONIC)
         return LinuxEdge(
-            self._getpid(),
+            pid,
             thread,
             wall_ns,
             cpu_ns,
@@ -226,7 +233,7 @@ class LinuxUsageReader:
         """Return a kept file, or the lasting reason why there is none. EMFILE and the like may pass."""
         if not path.startswith("/"):
             return path
-        file = KeptFile(path, prefix)
+        file = KeptFile(path, prefix, notice_fork=False)
         try:
             file.read()
         except (UnavailableError, PermissionError) as exc:
@@ -314,7 +321,9 @@ def _cgroup(first: LinuxEdge, last: LinuxEdge, usage: Usage, reasons: dict[str, 
     if isinstance(first.cpu_stat, str) or isinstance(last.cpu_stat, str):
         reasons["throttled_seconds"] = _why(first.cpu_stat, last.cpu_stat)
     else:
-        was, now = throttling(first.cpu_stat).seconds, throttling(last.cpu_stat).seconds
+        now = throttled_seconds(last.cpu_stat)
+        # Mostly nothing has happened: then there is one content to parse.
+        was = now if first.cpu_stat == last.cpu_stat else throttled_seconds(first.cpu_stat)
         if was is None or now is None:
             reasons["throttled_seconds"] = "cpu.stat counts no throttling in this group"
         else:
@@ -322,7 +331,8 @@ def _cgroup(first: LinuxEdge, last: LinuxEdge, usage: Usage, reasons: dict[str, 
     if isinstance(first.oom, str) or isinstance(last.oom, str):
         reasons["oom_kills"] = _why(first.oom, last.oom)
         return
-    kills, before = parsers.field(last.oom, b"oom_kill "), parsers.field(first.oom, b"oom_kill ")
+    kills = parsers.field(last.oom, b"oom_kill ")
+    before = kills if first.oom == last.oom else parsers.field(first.oom, b"oom_kill ")
     if kills is None or before is None:
         reasons["oom_kills"] = "this kernel's cgroup counts no OOM kills"
     else:
