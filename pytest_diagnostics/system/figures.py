@@ -26,7 +26,7 @@ class Usage(TypedDict, total=False):
     rss_bytes: int  # /proc/self/statm field 2, at the end of the window
     rss_change_bytes: int  # the same, end less start
     peak_rss_bytes: int  # the high-water mark within the window, after a reset by /proc/self/clear_refs
-    fds: int  # open descriptors at the end
+    fds: int  # open descriptors at the end, less those that this package keeps
     fds_change: int
     threads: int  # threads at the end
     threads_change: int

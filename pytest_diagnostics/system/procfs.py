@@ -55,6 +55,9 @@ class KeptFile:
     chars_read: ClassVar[int] = 0
     chars_written: ClassVar[int] = 0
 
+    #: How many descriptors are kept in this process, by whomever: a count of open ones leaves them out.
+    kept: ClassVar[int] = 0
+
     #: Above the numbers that ``closerange(3, 256)`` and its like go through.
     _HIGH: ClassVar[int] = 512
     #: The smallest page there is. Where pages are larger, the last chunk costs a read more.
@@ -175,6 +178,7 @@ class KeptFile:
         self._identity = (found.st_dev, found.st_ino)
         self._opened_by = self._getpid()
         self._fd = fd
+        KeptFile.kept += 1
         return found
 
     def close(self) -> None:
@@ -182,6 +186,7 @@ class KeptFile:
         fd, self._fd = self._fd, -1
         if fd < 0:
             return
+        KeptFile.kept -= 1
         try:
             found = self._fstat(fd)
             if (found.st_dev, found.st_ino) == self._identity:

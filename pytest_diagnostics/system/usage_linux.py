@@ -209,9 +209,10 @@ class LinuxUsageReader:
             if self._counts_fds:
                 count = self._fds.stat().st_size  # since Linux 6.2; 0 before
                 if count:
-                    return count
+                    return count - KeptFile.kept
                 self._counts_fds = False
-            return len(Files.names("/proc/self/fd")) - 1  # without the one that lists them
+            # Without the one that lists them.
+            return len(Files.names("/proc/self/fd")) - 1 - KeptFile.kept
         except (UnavailableError, OSError) as exc:
             return reason_of(exc)
 
