@@ -1,0 +1,186 @@
+"""What goes on a test's report: a text section, ``report.diagnostics``, JUnit properties.
+
+Builtin types only: a report crosses process borders, and a subclass of ``str`` or an enum member breaks
+the crossing. At most 4 KiB a report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .core.entry import Demand
+from .core.model import DiagnosticResult
+
+if TYPE_CHECKING:
+    from .settings import Settings
+    from .system.figures import Usage
+
+MAX_BYTES = 4096
+SECTION = "diagnostics"
+#: Figures that JUnit properties carry: enough to plot a test's history, few enough to read.
+JUNIT_KEYS = (
+    "wall_seconds",
+    "cpu_seconds",
+    "cpu_wait_seconds",
+    "peak_rss_bytes",
+    "read_bytes",
+    "write_bytes",
+)
+#: Sampled series that a failing test's section shows: what the machine was doing meanwhile.
+TELLING = (
+    ("machine CPU", "cpu", "usage_percent"),
+    ("stolen", "cpu", "steal_percent"),
+    ("memory used", "memory", "percent"),
+    ("CPU pressure", "pressure", "cpu_some_percent"),
+    ("memory pressure", "pressure", "memory_some_percent"),
+    ("I/O pressure", "pressure", "io_some_percent"),
+)
+
+
+def outcome_of(report: pytest.TestReport) -> str:
+    """Return a report's outcome as the recording knows it: also xfailed and xpassed."""
+    if hasattr(report, "wasxfail"):
+        return "xfailed" if report.skipped else "xpassed" if report.passed else "failed"
+    return str(report.outcome)
+
+
+def failure_line(report: pytest.TestReport) -> str:
+    """Return the one line that pytest's short summary would show, at most 2,000 characters."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    message = getattr(crash, "message", None) or report.longreprtext
+    return str(message)[:2000]
+
+
+def subtest_name(report: pytest.TestReport) -> str:
+    """Return what a subtest calls itself: its message and its parameters."""
+    context = getattr(report, "context", None)
+    parameters = getattr(context, "kwargs", None) or {}
+    parts = [str(getattr(context, "msg", None) or "")]
+    parts += [f"{key}={value!r}" for key, value in dict(parameters).items()]
+    return " ".join(part for part in parts if part)[:200] or "subtest"
+
+
+def fixture_name(argname: str) -> str:
+    """Return a fixture's name as its author knows it: pytest wraps xunit and unittest set-ups."""
+    for hook in ("setup_module", "setup_class", "setUpClass"):
+        if argname.startswith("_") and f"_{hook}_fixture_" in argname:
+            return f"{hook} of {argname.partition('_fixture_')[2]}"
+    return argname
+
+
+def may_be_expected_to_fail(item: pytest.Item) -> bool:
+    """Return whether an xfail marker may apply: then the outcome of a passing test is pytest's to judge.
+
+    A condition given as text is evaluated by pytest alone; it counts as met here.
+    """
+    if item.config.option.runxfail:
+        return False
+    for marker in item.iter_markers("xfail"):
+        conditions = (
+            *marker.args[:1],
+            *([marker.kwargs["condition"]] if "condition" in marker.kwargs else []),
+        )
+        if not conditions or any(isinstance(c, str) or bool(c) for c in conditions):
+            return True
+    return False
+
+
+def collection(reason: str, demand: Demand, complete: bool) -> dict[str, object]:
+    """Return the fields of a collection on demand."""
+    results = dict(demand.results)
+    moments = [result.monotonic for result in results.values()]
+    errors = {name: str(result.error) for name, result in results.items() if result.error is not None}
+    if not complete:
+        errors.update(dict.fromkeys(demand.missing, "no answer in time"))
+    return {
+        "reason": reason,
+        "monotonic": min(moments) if moments else None,
+        "data": {name: result.data for name, result in results.items() if result.error is None},
+        "errors": errors,
+    }
+
+
+def attach(
+    report: pytest.TestReport,
+    usage: Mapping[str, Usage],
+    absent: Mapping[str, Mapping[str, str]],
+    *,
+    limits: list[dict[str, object]],
+    settings: Settings,
+    sampled: Callable[[], Mapping[str, DiagnosticResult]],
+) -> None:
+    """Attach to a failed phase's report and to every teardown's."""
+    if report.when != "teardown" and not report.failed:
+        return
+    figures: dict[str, object] = {"version": 1, "usage": {when: dict(of) for when, of in usage.items()}}
+    if limits:
+        figures["limits"] = limits
+    figures["absent"] = {key: why for of in absent.values() for key, why in of.items()}
+    if report.failed:
+        telling = _telling(sampled())
+        figures["sampled"] = dict(telling)
+        if settings.show != "none":
+            report.sections.append((SECTION, _section(str(report.when), usage, absent, telling)))
+    report.diagnostics = _bounded(figures)  # type: ignore[attr-defined] # the attribute is our own
+    if settings.junit and report.when == "teardown":
+        report.user_properties.extend(_properties(usage))
+
+
+def to_wire(data: dict[str, object]) -> None:
+    """Make ``report.diagnostics`` one ASCII string, which costs a process border next to nothing."""
+    if isinstance(data.get("diagnostics"), dict):
+        data["diagnostics"] = json.dumps(data["diagnostics"], allow_nan=False)
+
+
+def from_wire(report: object) -> None:
+    """Make it a dict again for readers on this side."""
+    text = getattr(report, "diagnostics", None)
+    if isinstance(text, str):
+        report.diagnostics = json.loads(text)  # type: ignore[attr-defined] # the attribute is our own
+
+
+def _bounded(figures: dict[str, object]) -> dict[str, object]:
+    """Return plain JSON data, without its largest parts when it exceeds what a report may carry."""
+    for part in ("absent", "sampled", "limits", "usage"):
+        text = json.dumps(figures, allow_nan=False, default=str)
+        if len(text) <= MAX_BYTES:
+            break
+        figures = {**figures, part: f"left out: a report carries {MAX_BYTES} bytes at most"}
+    bounded: dict[str, object] = json.loads(json.dumps(figures, allow_nan=False, default=str))
+    return bounded
+
+
+def _properties(usage: Mapping[str, Usage]) -> list[tuple[str, object]]:
+    from .system.figures import total
+
+    together = total(usage.values())
+    return [(f"diagnostics_{key}", str(together[key])) for key in JUNIT_KEYS if key in together]  # type: ignore[literal-required] # keys of Usage
+
+
+def _telling(sampled: Mapping[str, DiagnosticResult]) -> list[tuple[str, float]]:
+    found = []
+    for label, name, key in TELLING:
+        result = sampled.get(name)
+        value = result.data.get(key) if result is not None and isinstance(result.data, dict) else None
+        if isinstance(value, (int, float)):
+            found.append((label, float(value)))
+    return found
+
+
+def _section(
+    when: str,
+    usage: Mapping[str, Usage],
+    absent: Mapping[str, Mapping[str, str]],
+    telling: list[tuple[str, float]],
+) -> str:
+    from .report.sentences import usage_lines
+
+    lines = usage_lines(when, usage.get(when, {}), absent.get(when, {}))
+    if telling:
+        values = ", ".join(f"{label} {value:.0f} %" for label, value in telling)
+        lines.append(f"latest samples of the machine: {values}")
+    return "\n".join(lines)

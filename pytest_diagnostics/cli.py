@@ -1,0 +1,173 @@
+"""The command line: ``pytest-diagnostics doctor | runs | show RUN | report RUN``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import rendering
+from .collectors import available_names, load
+from .core.errors import DiagnosticError
+from .report import terminal
+from .report.words import line, seconds, size
+from .storage.runs import RunInfo, find_run, list_runs, run_info
+
+if TYPE_CHECKING:
+    from .analysis.schema import Summary
+    from .storage.runs import RunDirectory
+
+DEFAULT_DIRECTORY = "pytest-diagnostics"
+#: Ticks that ``doctor`` takes of each collector; the cost it prints is their median.
+DOCTOR_TICKS = 5
+DOCTOR_PAUSE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What ``doctor`` found out about one collector."""
+
+    name: str
+    #: None when it works, else why not.
+    reason: str | None
+    #: CPU time of one tick, this process', median.
+    cpu_seconds: float | None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, or 2 for what the user has to mend."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        return int(options.run(options))
+    except BrokenPipeError:
+        return 0
+    except (DiagnosticError, OSError) as exc:
+        print(f"pytest-diagnostics: {exc}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pytest-diagnostics", description="Look at recordings of test runs, and at what can be recorded."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    doctor = commands.add_parser("doctor", help="say of each collector whether it works here, and its cost")
+    doctor.add_argument("collectors", nargs="*", metavar="COLLECTOR", help="only these")
+    doctor.set_defaults(run=_doctor)
+    runs = commands.add_parser("runs", help="list the recorded runs")
+    runs.set_defaults(run=_runs)
+    show = commands.add_parser("show", help="show a run's summary in the terminal")
+    show.add_argument(
+        "--tests", choices=("failed", "slow", "all", "none"), default="slow", help="(default: slow)"
+    )
+    show.add_argument("--json", action="store_true", help="print summary.json instead")
+    show.set_defaults(run=_show)
+    report = commands.add_parser("report", help="write a run's HTML report, also of a run that was killed")
+    report.add_argument("-o", "--output", type=Path, help="write it here (default: into the run's directory)")
+    report.set_defaults(run=_report)
+    for command in (runs, show, report):
+        command.add_argument(
+            "--dir", default=DEFAULT_DIRECTORY, help=f"where runs are recorded (default: {DEFAULT_DIRECTORY})"
+        )
+    for command in (show, report):
+        command.add_argument(
+            "name",
+            nargs="?",
+            default="latest",
+            metavar="RUN",
+            help="latest, a run's name or its beginning, a path",
+        )
+    return parser
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    checks = [check(name) for name in options.collectors or available_names()]
+    width = max(len(checked.name) for checked in checks)
+    for checked in checks:
+        if checked.reason is None and checked.cpu_seconds is not None:
+            print(f"{checked.name:<{width}}  works        {seconds(checked.cpu_seconds)} of CPU a tick")
+        else:
+            print(f"{checked.name:<{width}}  unavailable  {line(checked.reason or 'no data')}")
+    return 0
+
+
+def check(name: str) -> Checked:
+    """Try a collector: its probe, then some ticks."""
+    collector = load(name)
+    reason = collector.probe()
+    if reason is not None:
+        return Checked(name, reason, None)
+    costs = []
+    try:
+        collector.start()
+        for _ in range(DOCTOR_TICKS):
+            time.sleep(DOCTOR_PAUSE_SECONDS)
+            began = time.thread_time()
+            data = collector.collect()
+            costs.append(time.thread_time() - began)
+        if isinstance(data, dict) and data.get("available") is False:
+            return Checked(name, str(data.get("error") or "no data"), None)
+    except Exception as exc:  # noqa: BLE001 - what a collector raises is the answer
+        return Checked(name, f"{type(exc).__name__}: {exc}", None)
+    finally:
+        collector.stop()
+    return Checked(name, None, sorted(costs)[len(costs) // 2])
+
+
+def _runs(options: argparse.Namespace) -> int:
+    found = list_runs(options.dir)
+    if not found:
+        print(f"no runs in {Path(options.dir).resolve()}; record one with: pytest --diagnostics")
+        return 0
+    for info in found:
+        print(f"{info.name}  {_state(info)}")
+    return 0
+
+
+def _state(info: RunInfo) -> str:
+    if info.counts is not None:
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(info.counts.items()))
+        return counts or "no tests"
+    if info.finished:
+        return "finished, not summarised"
+    return "running" if info.alive else "ended without finishing; see it with: pytest-diagnostics show"
+
+
+def _show(options: argparse.Namespace) -> int:
+    run = find_run(options.dir, options.name)
+    summary = _summary(run)
+    if options.json:
+        print(json.dumps(summary, allow_nan=False))
+        return 0
+    head = summary["run"]
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(summary["counts"].items()))
+    print(
+        f"run     {head['id']}, {seconds(head['wall_seconds'])}, {line(head['end_reason'])}: {counts or 'no tests'}"
+    )
+    report = str(run.report) if run.report.is_file() else None
+    for text in terminal.lines(summary, show=options.tests, quiet=False, report=report):
+        print(text)
+    if report is None:
+        print(f"report  write it with: pytest-diagnostics report --dir {options.dir} {run.name}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    run = find_run(options.dir, options.name)
+    summary = _summary(run)
+    if options.output is None and not run.summary.is_file() and not run_info(run).alive:
+        rendering.write_summary(summary, run)
+    path = rendering.write_report(summary, options.output or run.report)
+    print(f"{path} ({size(Path(path).stat().st_size)})")
+    return 0
+
+
+def _summary(run: RunDirectory) -> Summary:
+    """Summarise anew: a run's shards hold more than a summary of an older version shows."""
+    return rendering.summary_of(rendering.recording_of(run, {}, []))

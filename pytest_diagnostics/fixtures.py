@@ -1,0 +1,211 @@
+"""The ``diagnostics`` fixture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .core.clock import SystemClock
+from .core.collector import DiagnosticCollector
+from .core.model import DiagnosticResult, JsonValue
+from .guard import Guard
+from .live import LiveCollectors
+from .recorder.thread import ThreadRecorder
+from .session import SESSION
+from .storage.shard import MemoryShard
+from .system.figures import Usage, subtract, total
+from .system.usage import UsageReader, open_usage_reader
+
+if TYPE_CHECKING:
+    from .phases import PhaseHooks
+    from .system.usage import Edge
+
+
+class Stretch:
+    """A named part of a test; its figures are there once it ended."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        #: Exact figures, empty until the stretch ends.
+        self.usage: Usage = {}
+        #: Why a figure is absent.
+        self.absent: dict[str, str] = {}
+
+
+class Diagnostics:
+    """What a test can ask of its own diagnostics."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        session = request.config.stash.get(SESSION, None)
+        self._clock = SystemClock()
+        self._phases: PhaseHooks | None = session.phases if session is not None else None
+        if session is not None and self._phases is not None:
+            self._live, self._reader = session.live, self._phases.reader
+        else:
+            alone = _Alone.of(request.config)
+            self._live, self._reader = alone.live, alone.reader
+        self._begin: Edge = self._reader.edge()
+        self._began = self._clock.monotonic()
+
+    def __enter__(self) -> Diagnostics:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.end_added()
+
+    def collect(self, *names: str, timeout: float = 5.0) -> dict[str, JsonValue]:
+        """Ask the named collectors (default: all that run here) now.
+
+        Returns ``{"timestamp": ISO 8601 UTC, name: data, …}``; ``{"error": {"type": …, "message": …}}``
+        instead of data says why there is none. Where none run yet (without --diagnostics, or in an xdist
+        worker), the default collectors are started for this test.
+        """
+        self._ensure(names)
+        wanted = set(names)
+        report: dict[str, JsonValue] = {}
+        for recorder in self._live.recorders():
+            here = [name for name in recorder.manager.collectors if not wanted or name in wanted]
+            if here:
+                report.update(_told(here, recorder.manager.collect_now(here, timeout)))
+        now = self._clock.monotonic()
+        self._record("collection", {"reason": "asked for by the test", "monotonic": now, **_split(report)})
+        return {"timestamp": self._clock.wall(now).isoformat(), **report}
+
+    def add(self, collector: DiagnosticCollector) -> None:
+        """Collect from ``collector`` until this test's teardown begins.
+
+        It is asked at once, then at its interval, and finally before any fixture of the test is torn
+        down, so it may use what a fixture provides.
+        """
+        self._live.add(collector)
+
+    @contextmanager
+    def collecting(self, collector: DiagnosticCollector) -> Iterator[None]:
+        """Collect from ``collector`` within a ``with`` block, for example around a fixture's ``yield``."""
+        self._live.add(collector)
+        try:
+            yield
+        finally:
+            self._live.end_added(collector.name)
+
+    @contextmanager
+    def stretch(self, name: str) -> Iterator[Stretch]:
+        """Account a part of this test under a name of its own."""
+        stretch = Stretch(name)
+        window = self._reader.open()
+        start = self._clock.monotonic()
+        try:
+            yield stretch
+        finally:
+            end = self._clock.monotonic()
+            stretch.usage, stretch.absent = self._reader.close(window)
+            self._record("stretch", {"name": name, "start": start, "end": end, "usage": stretch.usage})
+
+    def usage(self) -> Usage:
+        """Return this test's exact figures so far, without fixtures above function scope.
+
+        Without --diagnostics they count from the moment when the fixture was set up.
+        """
+        now = self._reader.edge()
+        attempt = self._phases.attempt if self._phases is not None else None
+        window = attempt.window if attempt is not None else None
+        if attempt is None or window is None or window.before is None:
+            return self._reader.delta(self._begin, now)[0]
+        running = self._reader.delta(window.before, now)[0]
+        for inner in window.inner:
+            running = subtract(running, inner)
+        return total([*attempt.usage.values(), running])
+
+    def results(self, name: str | None = None) -> list[DiagnosticResult]:
+        """Return what was collected in this process since the fixture was set up, oldest first."""
+        found: list[DiagnosticResult] = []
+        for recorder in self._live.recorders():
+            found += [
+                result
+                for result in recorder.manager.get_results()
+                if result.monotonic >= self._began and name in (None, result.collector_name)
+            ]
+        return sorted(found, key=lambda result: result.monotonic)
+
+    def _ensure(self, names: Iterable[str]) -> None:
+        running = {name for recorder in self._live.recorders() for name in recorder.manager.collectors}
+        wanted = [name for name in names if name not in running]
+        if names and wanted:
+            self._live.add_named(wanted)
+        elif not running:
+            self._live.add_named(self._live.names)
+
+    def _record(self, kind: str, fields: dict[str, object]) -> None:
+        if self._phases is not None:
+            self._phases.shard.append(kind, {**self._phases.identity(), **fields})
+
+
+def _told(names: Iterable[str], results: dict[str, DiagnosticResult]) -> dict[str, JsonValue]:
+    """Return the data by name, or why there is none."""
+    report: dict[str, JsonValue] = {}
+    for name in names:
+        result = results.get(name)
+        if result is not None and result.error is None:
+            report[name] = result.data
+        elif result is not None and result.error is not None:
+            report[name] = {"error": {"type": result.error.type.value, "message": result.error.message}}
+        else:
+            report[name] = {"error": {"type": "timeout", "message": "no answer in time"}}
+    return report
+
+
+def _split(report: dict[str, JsonValue]) -> dict[str, object]:
+    """Part a report into what was collected and why the rest was not."""
+    data: dict[str, object] = {}
+    errors: dict[str, str] = {}
+    for name, value in report.items():
+        error = value.get("error") if isinstance(value, dict) and len(value) == 1 else None
+        if isinstance(error, dict):
+            errors[name] = f"{error.get('type')}: {error.get('message')}"
+        else:
+            data[name] = value
+    return {"data": data, "errors": errors}
+
+
+class _Alone:
+    """What serves the fixture when the run is not recorded: one a session, in memory."""
+
+    _KEY = pytest.StashKey["_Alone"]()
+
+    def __init__(self, config: pytest.Config) -> None:
+        from .collectors import DEFAULT
+
+        # Nobody asked for exact peaks, which change what getrusage says to others.
+        self.reader: UsageReader = open_usage_reader(peak="off")
+        worker = getattr(config, "workerinput", {}).get("workerid", "main")
+        guard = Guard()
+        shard = MemoryShard("fixture", limit_bytes=1 << 20)
+        self.live = LiveCollectors(
+            config, guard, worker, lambda: ThreadRecorder(worker, (), 1.0, shard), lambda: None
+        )
+        self.live.names = DEFAULT
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> _Alone:
+        """Return this session's, made and registered when first asked for."""
+        found = config.stash.get(cls._KEY, None)
+        if found is None:
+            found = config.stash[cls._KEY] = cls(config)
+            config.pluginmanager.register(found, "diagnostics-fixture")
+        return found
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        """End what the test added, before its fixtures are torn down."""
+        self.live.end_test()
+
+    def pytest_unconfigure(self) -> None:
+        """End the thread and close the descriptors."""
+        self.live.stop(5.0)
+        self.reader.release()

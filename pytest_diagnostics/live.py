@@ -1,0 +1,190 @@
+"""Collectors that run for one test: at test scope, by a marker, or added by the fixture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from .core.collector import DiagnosticCollector
+from .core.entry import Demand
+from .core.errors import ConfigurationError
+from .core.model import DiagnosticResult
+from .core.schedule import checked_interval
+from .guard import Guard
+from .recorder.thread import ThreadRecorder
+from .selection import checked, from_plugins, loaded
+
+#: How long the end of a test waits for the final collection of each of its collectors.
+FINAL_SECONDS = 1.0
+
+_REFUSAL = pytest.StashKey[str]()
+_LIMITS = pytest.StashKey[dict[str, float]]()
+
+
+class LiveCollectors:
+    """Adds collectors to a recorder of this process and takes them away again, test by test."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        guard: Guard,
+        worker: str,
+        make_recorder: Callable[[], ThreadRecorder],
+        session_recorder: Callable[[], ThreadRecorder | None],
+    ) -> None:
+        """``make_recorder`` is called once, when the first test needs it."""
+        self.worker = worker
+        #: What collects from the machine in this process for the whole session, if anything does.
+        self.session_recorder = session_recorder
+        self.recorder: ThreadRecorder | None = None
+        self._config = config
+        self._guard = guard
+        self._make_recorder = make_recorder
+        #: The run's own choice: names, interval and scope.
+        self.names: tuple[str, ...] = ()
+        self.interval = 1.0
+        self.scope = "session"
+        #: Names that end with the test, and names that end before its fixtures do.
+        self._for_test: list[str] = []
+        self._added: list[str] = []
+
+    # -- markers
+
+    def check_markers(self, items: Iterable[pytest.Item]) -> None:
+        """Refuse markers that cannot work, before any test runs.
+
+        In an xdist worker the tests concerned fail instead: a usage error there would crash the worker.
+        """
+        for item in items:
+            try:
+                self._check(item)
+            except (pytest.UsageError, ConfigurationError) as exc:
+                if self.worker == "main":
+                    raise pytest.UsageError(f"{item.nodeid}: {exc}") from exc
+                item.stash[_REFUSAL] = f"pytest-diagnostics: {exc}"
+
+    def refusal(self, item: pytest.Item) -> str:
+        """Return why a test's markers are refused; empty when they are not."""
+        return item.stash.get(_REFUSAL, "")
+
+    def limits(self, item: pytest.Item) -> dict[str, float]:
+        """Return the limits that a test declares."""
+        return item.stash.get(_LIMITS, {})
+
+    def _check(self, item: pytest.Item) -> None:
+        marker = item.get_closest_marker("diagnostics")
+        if marker is not None:
+            unknown = set(marker.kwargs) - {"interval", "scope"}
+            if unknown:
+                raise pytest.UsageError(
+                    f"the diagnostics marker knows interval and scope, not {', '.join(sorted(unknown))}"
+                )
+            if marker.kwargs.get("scope", "test") not in ("session", "test"):
+                raise pytest.UsageError(
+                    f"the diagnostics marker's scope is session or test, not {marker.kwargs['scope']!r}"
+                )
+            checked([str(name) for name in marker.args], "the diagnostics marker")
+            if marker.kwargs.get("interval") is not None:
+                checked_interval(marker.kwargs["interval"], "the diagnostics marker")
+        limits = parsed_limits(item)
+        if limits:
+            item.stash[_LIMITS] = limits
+
+    # -- the course of a test
+
+    def begin_test(self, item: pytest.Item) -> None:
+        """Start what this test asks for."""
+        marker = item.get_closest_marker("diagnostics")
+        scope = self.scope if marker is None else marker.kwargs.get("scope", "test")
+        if scope != "test" or self.refusal(item):
+            return
+        names = tuple(str(name) for name in marker.args) if marker is not None else ()
+        interval = None if marker is None else marker.kwargs.get("interval")
+        self.add_named(names or self.names, interval)
+        if self.scope == "test":
+            for collector in from_plugins(self._config):
+                self._add(collector, self._for_test)
+
+    def add_named(self, names: Iterable[str], interval: float | None = None) -> None:
+        """Start collectors by name until the test's end."""
+        collectors, troubles = loaded(names)
+        for trouble in troubles:
+            self._guard.note(trouble)
+        for collector in collectors:
+            if interval is not None:
+                # An instance's own interval: the class keeps its default for other tests.
+                setattr(collector, "interval", interval)  # noqa: B010 - a ClassVar to the type checker
+            self._add(collector, self._for_test)
+
+    def add(self, collector: DiagnosticCollector) -> None:
+        """Start a collector until the test's teardown begins; raises ConfigurationError for a taken name."""
+        self._add(collector, self._added)
+
+    def end_added(self, name: str | None = None) -> None:
+        """End the fixture's collectors, or one of them."""
+        for ending in [name] if name is not None else list(self._added):
+            if ending in self._added:
+                self._added.remove(ending)
+                self._remove(ending)
+
+    def end_test(self) -> None:
+        """End what runs for this test, with a final collection."""
+        self.end_added()
+        ending, self._for_test = self._for_test, []
+        for name in ending:
+            self._remove(name)
+
+    def request(self) -> list[Demand]:
+        """Ask every collector of this process for a result now, without waiting."""
+        demands = [recorder.request() for recorder in self.recorders()]
+        return [demand for demand in demands if demand is not None]
+
+    def recorders(self) -> list[ThreadRecorder]:
+        """Return the recorders of this process that run."""
+        found = (self.session_recorder(), self.recorder)
+        return [recorder for recorder in found if recorder is not None and recorder.manager.is_running]
+
+    def sampled(self) -> dict[str, DiagnosticResult]:
+        """Return the latest result of every collector of this process, without asking any."""
+        latest: dict[str, DiagnosticResult] = {}
+        for recorder in self.recorders():
+            for name in recorder.manager.collectors:
+                result = recorder.manager.latest(name)
+                if result is not None:
+                    latest[name] = result
+        return latest
+
+    def stop(self, timeout: float) -> None:
+        """End everything."""
+        if self.recorder is not None:
+            self.recorder.stop(timeout)
+
+    def _add(self, collector: DiagnosticCollector, ending_with: list[str]) -> None:
+        if self.recorder is None:
+            self.recorder = self._make_recorder()
+            self.recorder.start()
+        self.recorder.add(collector)
+        ending_with.append(collector.name)
+
+    def _remove(self, name: str) -> None:
+        if self.recorder is not None:
+            self._guard(self.recorder.remove, name, FINAL_SECONDS)
+
+
+def parsed_limits(item: pytest.Item) -> dict[str, float]:
+    """Return the limits that a test declares, the closest marker's winning; raises ConfigurationError."""
+    declared: dict[str, object] = {}
+    found = False
+    for marker in reversed(list(item.iter_markers("diagnostics_limit"))):
+        found = True
+        if marker.args:
+            raise ConfigurationError(
+                f"diagnostics_limit{marker.args!r}: limits have names, as in peak_rss='200 MB'"
+            )
+        declared.update(marker.kwargs)
+    if not found:
+        return {}
+    from .analysis.limits import parse_limits
+
+    return parse_limits(declared)

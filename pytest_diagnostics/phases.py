@@ -1,0 +1,397 @@
+"""The hooks around every test: exact usage per phase, records, limits, collections on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from . import attachment
+from .core.clock import Pid, SystemClock
+from .core.entry import Demand
+from .guard import Guard
+from .live import LiveCollectors
+
+if TYPE_CHECKING:
+    from .settings import Settings
+    from .storage.shard import Shard
+    from .system.figures import Usage
+    from .system.usage import UsageReader, Window
+
+#: How long the end of a test waits for the collection that its failure asked for, and all tests together.
+REPLY_SECONDS = 0.05
+REPLY_SECONDS_A_RUN = 5.0
+
+_OCCURRENCE = pytest.StashKey[int]()
+
+
+@dataclass
+class Attempt:
+    """What is known of the test that runs."""
+
+    item: pytest.Item
+    occurrence: int
+    number: int
+    #: False for a test marked no_diagnostics.
+    watched: bool
+    when: str = ""
+    window: Window | None = None
+    start: float = 0.0
+    #: The record of a phase whose outcome its report has yet to tell.
+    pending: dict[str, object] | None = None
+    usage: dict[str, Usage] = field(default_factory=dict)
+    absent: dict[str, dict[str, str]] = field(default_factory=dict)
+    outcomes: dict[str, str] = field(default_factory=dict)
+    subtests: list[dict[str, object]] = field(default_factory=list)
+    limits: list[dict[str, object]] = field(default_factory=list)
+    #: Collections asked for by failing phases: reason and what waits for the results.
+    demands: list[tuple[str, Demand]] = field(default_factory=list)
+
+
+class PhaseHooks:
+    """Registered where tests run: in the main process, or in every worker."""
+
+    def __init__(
+        self, settings: Settings, guard: Guard, shard: Shard, reader: UsageReader, live: LiveCollectors
+    ) -> None:
+        self.settings = settings
+        self.guard = guard
+        self.shard = shard
+        self.reader = reader
+        self.live = live
+        self.worker = live.worker
+        self.pid = Pid.current()
+        self.clock = SystemClock()
+        self.attempt: Attempt | None = None
+        self.edges = 0
+        self.edge_seconds = 0.0
+        self._attempts = 0
+        self._reply_seconds_left = REPLY_SECONDS_A_RUN
+        self._debugger: Window | None = None
+
+    # -- identity
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Number tests that were collected more than once."""
+        self.guard(self._number, items)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self) -> None:
+        """A new test begins; reruns of it happen inside its protocol."""
+        self._attempts = 0
+
+    # -- phases
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Account the setup."""
+        self.guard(self._begin_attempt, item)
+        if self.attempt is not None and self.live.refusal(item):
+            pytest.fail(self.live.refusal(item), pytrace=False)
+        self.guard(self._begin, "setup")
+        try:
+            return (yield)
+        finally:
+            self.guard(self._end)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Account the call, and judge the limits of a test that passed."""
+        self.guard(self._begin, "call")
+        try:
+            result = yield
+        finally:
+            self.guard(self._end)
+        exceeded = self.guard(self._exceeded, item)
+        if exceeded:
+            pytest.fail(exceeded, pytrace=False)
+        return result
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self) -> Generator[None, object, object]:
+        """Account the teardown, then take what the failing phases asked for."""
+        # A collector that a fixture added may use what that fixture closes: it ends before any of them.
+        self.guard(self.live.end_added)
+        self.guard(self._begin, "teardown")
+        try:
+            return (yield)
+        finally:
+            self.guard(self._end)
+            self.guard(self._after_teardown)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Write the phase's record and attach to its report; innermost, so that others see it attached."""
+        report = yield
+        self.guard(self._reported, item, report)
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what only the final report knows: subtests, and outcomes changed after the fact."""
+        self.guard(self._logged, report)
+
+    # -- what is not a test's own: wide fixtures and time in a debugger
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        """Give fixtures above function scope rows of their own."""
+        if fixturedef.scope == "function":
+            return (yield)
+        wide = WideFixture(self, fixturedef, request)
+        self.guard(wide.begin, "setup")
+        # Finalizers run in reverse: this one after the fixture's own, the one below before it.
+        request.addfinalizer(wide.end_teardown)
+        try:
+            return (yield)
+        finally:
+            self.guard(wide.end)
+            request.addfinalizer(wide.begin_teardown)
+
+    def pytest_enter_pdb(self) -> None:
+        """Stop the clock of the phase while a person debugs it."""
+        if self.attempt is not None and self.attempt.window is not None:
+            self._debugger = self.guard(self.reader.open, exclude=True)
+
+    def pytest_leave_pdb(self) -> None:
+        """Let it run again."""
+        window, self._debugger = self._debugger, None
+        if window is not None:
+            self.guard(self.reader.close, window)
+
+    # -- inside
+
+    def identity(self) -> dict[str, object]:
+        """Return what names the attempt that runs, for records that belong to it."""
+        attempt = self.attempt
+        if attempt is None:
+            return {}
+        return {
+            "nodeid": attempt.item.nodeid,
+            "occurrence": attempt.occurrence,
+            "attempt": attempt.number,
+            "worker": self.worker,
+            "pid": self.pid,
+        }
+
+    def finish(self) -> None:
+        """Write the phase that an interruption left without a report."""
+        attempt, self.attempt = self.attempt, None
+        if attempt is not None and attempt.pending is not None:
+            self.shard.append("phase", {**attempt.pending, "outcome": "interrupted"})
+
+    def _number(self, items: Iterable[pytest.Item]) -> None:
+        seen: dict[str, int] = {}
+        for item in items:
+            count = seen.get(item.nodeid, 0)
+            seen[item.nodeid] = count + 1
+            if count:
+                item.stash[_OCCURRENCE] = count
+        self.live.check_markers(items)
+
+    def _begin_attempt(self, item: pytest.Item) -> None:
+        self._attempts += 1
+        watched = item.get_closest_marker("no_diagnostics") is None
+        self.attempt = Attempt(item, item.stash.get(_OCCURRENCE, 0), self._attempts, watched)
+        self.shard.append("test", {**self.identity(), "monotonic": self.clock.monotonic()})
+        if watched:
+            self.live.begin_test(item)
+
+    def _begin(self, when: str) -> None:
+        attempt = self.attempt
+        if attempt is None:
+            return
+        began = self.clock.monotonic()
+        attempt.when = when
+        attempt.start = began
+        if attempt.watched:
+            attempt.window = self.reader.open()
+            # The window begins with its edge, which comes last.
+            attempt.start = self.clock.monotonic()
+            self.edges += 1
+            self.edge_seconds += attempt.start - began
+
+    def _end(self) -> None:
+        attempt = self.attempt
+        if attempt is None or not attempt.when:
+            return
+        end = self.clock.monotonic()
+        window, attempt.window = attempt.window, None
+        usage: Usage = {}
+        absent = {"usage": "switched off for this test by no_diagnostics"}
+        if window is not None:
+            usage, absent = self.reader.close(window)
+        when, attempt.when = attempt.when, ""
+        attempt.usage[when], attempt.absent[when] = usage, absent
+        attempt.pending = {
+            **self.identity(),
+            "when": when,
+            "start": attempt.start,
+            "end": end,
+            "usage": usage,
+            "absent": absent,
+        }
+        self.edges += 1
+        self.edge_seconds += self.clock.monotonic() - end
+
+    def _reported(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        began = self.clock.monotonic()
+        attempt = self.attempt
+        if attempt is None or attempt.item is not item:
+            return
+        if report.failed:
+            self._ask(attempt, f"{report.when} failed")
+        if attempt.pending is None:
+            return  # a subtest's report, inside the call
+        record, attempt.pending = attempt.pending, None
+        record["outcome"] = attempt.outcomes[report.when] = attachment.outcome_of(report)
+        if report.failed:
+            record["failure"] = attachment.failure_line(report)
+        if report.when == "call":
+            if attempt.limits:
+                record["limits"] = attempt.limits
+            if attempt.subtests:
+                record["subtests"] = attempt.subtests
+        self.shard.append("phase", record)
+        attachment.attach(
+            report,
+            attempt.usage,
+            attempt.absent,
+            limits=attempt.limits,
+            settings=self.settings,
+            sampled=self.live.sampled,
+        )
+        self.edge_seconds += self.clock.monotonic() - began
+
+    def _logged(self, report: pytest.TestReport) -> None:
+        attempt = self.attempt
+        if attempt is None or report.nodeid != attempt.item.nodeid:
+            return
+        if attempt.when == "call" and hasattr(report, "context"):
+            name = attachment.subtest_name(report)
+            attempt.subtests.append({"name": name, "outcome": attachment.outcome_of(report)})
+            return
+        known = attempt.outcomes.get(report.when)
+        outcome = attachment.outcome_of(report)
+        if known is not None and outcome != known:
+            # Plugins that run a test again change the outcome of the reports of the earlier attempt.
+            attempt.outcomes[report.when] = outcome
+            self.shard.append(
+                "phase", {**self.identity(), "when": report.when, "amends": True, "outcome": outcome}
+            )
+
+    def _exceeded(self, item: pytest.Item) -> str | None:
+        """Judge the limits; return the message of a failure."""
+        attempt = self.attempt
+        limits = self.live.limits(item)
+        if attempt is None or not limits:
+            return None
+        from .analysis import limits as judging
+
+        setup, call = _numbers(attempt, "setup"), _numbers(attempt, "call")
+        absent = {**attempt.absent.get("setup", {}), **attempt.absent.get("call", {})}
+        judged = judging.judge(limits, setup, call, absent)
+        if attachment.may_be_expected_to_fail(item):
+            for limit in judged:
+                limit["state"] = "not checked"
+                limit["detail"] = "the test is expected to fail"
+        attempt.limits = [dict(limit) for limit in judged]
+        if any(limit["state"] == "exceeded" for limit in judged):
+            return judging.message(judged)
+        return None
+
+    def _ask(self, attempt: Attempt, reason: str) -> None:
+        """Post a request for a collection; its results are awaited after the teardown."""
+        if any(asked == reason for asked, _ in attempt.demands):
+            return
+        for demand in self.live.request():
+            attempt.demands.append((reason, demand))
+
+    def _after_teardown(self) -> None:
+        attempt = self.attempt
+        if attempt is None:
+            return
+        for reason, demand in attempt.demands:
+            patience = min(REPLY_SECONDS, self._reply_seconds_left)
+            asked = self.clock.monotonic()
+            complete = demand.wait(patience)
+            self._reply_seconds_left -= self.clock.monotonic() - asked
+            self.shard.append(
+                "collection", {**self.identity(), **attachment.collection(reason, demand, complete)}
+            )
+        attempt.demands = []
+        if attempt.watched:
+            self.live.end_test()
+            self.guard(self._tell_plugins, attempt)
+
+    def _tell_plugins(self, attempt: Attempt) -> None:
+        hook = attempt.item.ihook.pytest_diagnostics_test_summary
+        if not hook.get_hookimpls():
+            return
+        summary = {
+            **self.identity(),
+            "outcomes": dict(attempt.outcomes),
+            "usage": {when: dict(usage) for when, usage in attempt.usage.items()},
+        }
+        hook(item=attempt.item, summary=summary)
+
+
+def _numbers(attempt: Attempt, when: str) -> dict[str, float]:
+    return cast("dict[str, float]", attempt.usage.get(when, {}))
+
+
+class WideFixture:
+    """The set-up and teardown of one fixture above function scope: kept out of the test around it."""
+
+    def __init__(
+        self, hooks: PhaseHooks, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+    ) -> None:
+        self._hooks = hooks
+        self._name = attachment.fixture_name(fixturedef.argname)
+        self._scope = request.scope
+        self._phase = ""
+        self._start = 0.0
+        self._window: Window | None = None
+
+    def begin(self, phase: str) -> None:
+        """Open the window."""
+        self._phase = phase
+        self._window = self._hooks.reader.open(exclude=True)
+        self._start = self._hooks.clock.monotonic()
+
+    def end(self) -> None:
+        """Close the window and write its record."""
+        window, self._window = self._window, None
+        if window is None:
+            return
+        end = self._hooks.clock.monotonic()
+        usage, absent = self._hooks.reader.close(window)
+        attempt = self._hooks.attempt
+        self._hooks.shard.append(
+            "fixture",
+            {
+                "name": self._name,
+                "scope": self._scope,
+                "worker": self._hooks.worker,
+                "phase": self._phase,
+                "during": attempt.item.nodeid if attempt is not None else "",
+                "start": self._start,
+                "end": end,
+                "usage": usage,
+                "absent": absent,
+            },
+        )
+
+    def begin_teardown(self) -> None:
+        """Run as the first of the fixture's finalizers."""
+        self._hooks.guard(self.begin, "teardown")
+
+    def end_teardown(self) -> None:
+        """Run as the last of the fixture's finalizers."""
+        self._hooks.guard(self.end)

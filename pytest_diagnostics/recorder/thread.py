@@ -1,0 +1,115 @@
+"""A manager hosted by a thread of this process, writing to a shard of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from ..core.clock import Pid, SystemClock
+from ..core.collector import DiagnosticCollector
+from ..core.entry import Demand
+from ..core.errors import ManagerError
+from ..core.handlers import ExceptionHandler
+from ..core.manager import DiagnosticManager
+from ..core.model import HealthState
+from ..core.protocols import Processor, Sink
+from ..storage.records import from_health
+from ..storage.shard import Shard, ShardSink
+
+#: Results kept in memory for fixtures and attachments; the shard has all of them.
+KEPT_RESULTS = 200
+
+
+class Recorder(Protocol):
+    """What hosts collectors, wherever they run."""
+
+    kind: str
+
+    def start(self) -> None:
+        """Begin to collect; never waits for a collector and never raises for what the system refuses."""
+
+    def request(self, names: Iterable[str] | None = None) -> Demand | None:
+        """Ask for a result of the named collectors (default: all) now; None when nobody can answer."""
+
+    def stop(self, timeout: float) -> None:
+        """Make the final collection and end, within ``timeout`` seconds."""
+
+    @property
+    def problems(self) -> list[str]:
+        """Sentences about what went wrong, for the health line."""
+
+
+class ThreadRecorder:
+    """The recorder in a thread of the process that runs the tests."""
+
+    kind = "thread"
+
+    def __init__(
+        self,
+        role: str,
+        collectors: Iterable[DiagnosticCollector],
+        interval: float,
+        shard: Shard,
+        *,
+        handler: ExceptionHandler | None = None,
+        processors: Iterable[Processor] = (),
+        sinks: Iterable[Sink] = (),
+    ) -> None:
+        """Prepare to collect; ``shard`` stays the caller's to close."""
+        self.interval = interval
+        self.where = f"thread in {role} (pid {Pid.current()})"
+        self._shard = shard
+        self._problems: list[str] = []
+        self.manager = DiagnosticManager(
+            collectors,
+            interval,
+            handler,
+            sinks=(ShardSink(shard), *sinks),
+            processors=processors,
+            name="diagnostics",
+            max_history=KEPT_RESULTS,
+        )
+
+    def start(self) -> None:
+        """Start the thread; where the system refuses it, the tests are still accounted without samples."""
+        try:
+            self.manager.start_collecting()
+        except ManagerError as exc:
+            self._problems.append(f"sampling is off: {exc}")
+
+    def request(self, names: Iterable[str] | None = None) -> Demand | None:
+        """Ask for a collection now without waiting for it."""
+        return self.manager.request(names)
+
+    def add(self, collector: DiagnosticCollector) -> None:
+        """Collect from one more collector."""
+        self.manager.add_collector(collector)
+
+    def remove(self, name: str, timeout: float) -> None:
+        """Make a collector's final collection and let it go."""
+        if not self.manager.remove_collector(name, timeout):
+            self._problems.append(f"{name} did not end within {timeout:g} s")
+
+    def stop(self, timeout: float) -> None:
+        """Stop the manager and write every collector's account."""
+        try:
+            self.manager.stop_collecting(timeout)
+        except ManagerError as exc:
+            self._problems.append(str(exc))
+        for name in self.manager.collectors:
+            self._account(name)
+
+    @property
+    def problems(self) -> list[str]:
+        """Sentences about what went wrong, for the health line."""
+        failures = self.manager.sink_failures()
+        return [*self._problems, *(f"{name} failed {account}" for name, account in failures.items())]
+
+    @property
+    def working(self) -> list[str]:
+        """The names of the collectors that are neither unavailable nor disabled."""
+        out = (HealthState.UNAVAILABLE, HealthState.DISABLED)
+        return [name for name in self.manager.collectors if self.manager.health(name).state not in out]
+
+    def _account(self, name: str) -> None:
+        self._shard.append(*from_health(self.manager.health(name), SystemClock().monotonic()))

@@ -1,0 +1,314 @@
+"""The registered plugin object: starts what records, stops it, and has the run summarised."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import selection, workers
+from .core.clock import Pid
+from .core.errors import DiagnosticError, RecordingError
+from .guard import Guard
+from .live import LiveCollectors
+from .phases import PhaseHooks
+from .recorder.thread import ThreadRecorder
+from .settings import Settings
+from .storage import runs
+from .storage.shard import MemoryShard, Shard, ShardWriter
+from .system.peak import session_peak_bytes
+from .system.usage import open_usage_reader
+
+if TYPE_CHECKING:
+    from .analysis.schema import Summary
+    from .core.collector import DiagnosticCollector
+    from .storage.runs import RunDirectory
+
+#: How long the end of a run may wait for its collectors.
+STOP_SECONDS = 5.0
+
+#: A report on its way between processes.
+Wire = dict[str, object] | None
+
+SESSION = pytest.StashKey["DiagnosticsSession"]()
+
+
+def register(config: pytest.Config, settings: Settings) -> None:
+    """Record this run; raises ``pytest.UsageError`` for what the user has to mend."""
+    names = selection.names_of(settings.collectors, "--diagnostics-collectors")
+    session = DiagnosticsSession(config, settings, names)
+    config.stash[SESSION] = session
+    config.pluginmanager.register(session, "diagnostics-session")
+
+
+class DiagnosticsSession:
+    """One run in one process: alone, as xdist's controller, or as one of its workers."""
+
+    def __init__(self, config: pytest.Config, settings: Settings, names: tuple[str, ...]) -> None:
+        self.config = config
+        self.settings = settings
+        self.names = names
+        self.guard = Guard()
+        self.given = workers.given_by_controller(config)
+        self.worker = self.given.worker
+        self.run: RunDirectory | None = None
+        self.header: dict[str, object] = {}
+        self.shards: list[tuple[str, Shard]] = []
+        self.recorder: ThreadRecorder | None = None
+        self.phases: PhaseHooks | None = None
+        self.summary: Summary | None = None
+        self.report: str | None = None
+        self._main_shard: Shard | None = None
+        self._finished = False
+        self.live = LiveCollectors(
+            config,
+            self.guard,
+            self.worker,
+            lambda: self._thread_recorder("live", (), settings.interval),
+            lambda: self.recorder,
+        )
+        self.live.names, self.live.interval, self.live.scope = names, settings.interval, settings.scope
+
+    @property
+    def is_controller(self) -> bool:
+        """Whether the tests run in workers of this process."""
+        return self.config.pluginmanager.hasplugin("dsession")
+
+    # -- start
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Make the run's directory; a named one that cannot be written is the user's error."""
+        try:
+            self.guard(self._open_run)
+        finally:
+            self.guard(self._watch_tests)
+        if self.settings.directory_named and self.given.refusal:
+            raise pytest.UsageError(self.given.refusal)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: object) -> None:
+        """Tell an xdist worker where this run is recorded."""
+        self.guard(workers.tell_worker, node, self.run)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: object) -> None:
+        """Take home what a worker could not write to the run's directory."""
+        lines = self.guard(workers.brought_home, node)
+        if lines:
+            self.shards.append((f"brought-{len(self.shards)}", workers.BroughtShard(lines)))
+
+    def pytest_report_header(self) -> str | None:
+        """Say in one line what is recorded and where."""
+        return self.guard(self._header_line)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Sample while tests run. Collection is over: a module that patches threading did so before us."""
+        self.guard(self._start_recorder)
+        return (yield)
+
+    # -- reports on their way between processes
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_to_serializable(self) -> Generator[None, Wire, Wire]:
+        """Send ``report.diagnostics`` as one string."""
+        data = yield
+        if data is not None:
+            from .attachment import to_wire
+
+            self.guard(to_wire, data)
+        return data
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_from_serializable(self) -> Generator[None, object, object]:
+        """Receive it as a dict."""
+        report = yield
+        from .attachment import from_wire
+
+        self.guard(from_wire, report)
+        return report
+
+    # -- end
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Stop recording and summarise; xdist's workers are gone by now."""
+        self.guard(self._finish, "finished", int(exitstatus))
+        degraded = self.summary is not None and self.summary["health"]["state"] != "good"
+        if self.settings.strict and degraded and self.guard.active and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show what was slow, what was hungry, where the report is, and how well we did."""
+        if self.guard.active:
+            self.guard(self._write_terminal, terminalreporter)
+
+    def pytest_unconfigure(self) -> None:
+        """Stop, should the session have ended without finishing."""
+        self.guard(self._finish, "unconfigured", None)
+
+    # -- inside
+
+    def _open_run(self) -> None:
+        from .environment import environment
+
+        if self.worker != "main":
+            self.run = self.given.run
+            return
+        self.header = {
+            "environment": environment(self.config),
+            "settings": {
+                "scope": self.settings.scope,
+                "interval_seconds": self.settings.interval,
+                "collectors": list(self.names),
+                "peak": self.settings.peak,
+            },
+        }
+        try:
+            self.run = runs.create_run(self.settings.directory, self.header)
+        except RecordingError as exc:
+            self.given.refusal = str(exc)
+            self.guard.note(f"nothing is on disk: {exc}")
+
+    def _watch_tests(self) -> None:
+        self._main_shard = self._shard(self.worker)
+        if not self.is_controller:
+            reader = open_usage_reader(peak=self.settings.peak)  # type: ignore[arg-type] # checked by settings
+            self.phases = PhaseHooks(self.settings, self.guard, self._main_shard, reader, self.live)
+            self.config.pluginmanager.register(self.phases, "diagnostics-phases")
+
+    def _shard(self, role: str, recorder: dict[str, object] | None = None) -> Shard:
+        """Open a shard of this process, in memory where the directory cannot be written."""
+        shard: Shard
+        pid = Pid.current()
+        if self.run is None:
+            shard = MemoryShard(f"{role}-{pid}")
+        else:
+            try:
+                shard = ShardWriter(self.run.shard(role, pid))
+            except DiagnosticError as exc:
+                self.guard.note(str(exc))
+                shard = MemoryShard(f"{role}-{pid}")
+        name = self.run.name if self.run is not None else "in-memory"
+        more: dict[str, object] = {} if recorder is None else {"recorder": recorder}
+        shard.append("run", runs.shard_header(name, role, **more))
+        self.shards.append((f"{role}-{pid}", shard))
+        return shard
+
+    def _thread_recorder(
+        self, role: str, collectors: Iterable[DiagnosticCollector], interval: float
+    ) -> ThreadRecorder:
+        hook = self.config.hook
+        told = [*collectors]
+        where = f"thread in {self.worker} (pid {Pid.current()})"
+        header: dict[str, object] = {
+            "kind": "thread",
+            "where": where,
+            "interval_seconds": interval,
+            "collectors": [collector.name for collector in told],
+        }
+        prefix = "" if self.worker == "main" else f"{self.worker}-"
+        shard = self._shard(f"{prefix}{role}", header)
+        handler = self.guard(hook.pytest_diagnostics_exception_handler, config=self.config)
+        sinks = self.guard(hook.pytest_diagnostics_sinks, config=self.config) or []
+        processors = self.guard(hook.pytest_diagnostics_processors, config=self.config) or []
+        return ThreadRecorder(
+            self.worker,
+            told,
+            interval,
+            shard,
+            handler=handler,
+            sinks=[sink for some in sinks for sink in some or ()],
+            processors=[processor for some in processors for processor in some or ()],
+        )
+
+    def _start_recorder(self) -> None:
+        """Sample the machine: once a host, so not in the workers; test by test at test scope."""
+        if self.worker != "main" or self.settings.scope == "test":
+            return
+        collectors, troubles = selection.loaded(self.names)
+        for trouble in troubles:
+            self.guard.note(trouble)
+        collectors += self.guard(selection.from_plugins, self.config) or []
+        if collectors:
+            self.recorder = self._thread_recorder("recorder", collectors, self.settings.interval)
+            self.recorder.start()
+
+    def _header_line(self) -> str | None:
+        if self.worker != "main":
+            return None
+        where = "in memory only" if self.run is None else str(_shortest(self.run.path, self.config))
+        scope = "the whole session" if self.settings.scope == "session" else "test by test"
+        return f"diagnostics: {scope}, every {self.settings.interval:g} s, recorded to {where}"
+
+    def _finish(self, reason: str, status: int | None) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        if self.phases is not None:
+            self.guard(self.phases.finish)
+        self.guard(self.live.stop, STOP_SECONDS)
+        if self.recorder is not None:
+            self.guard(self.recorder.stop, STOP_SECONDS)
+        self._close_shards(reason, status)
+        if self.phases is not None:
+            self.guard(self.phases.reader.release)
+        if self.worker != "main":
+            self.guard(workers.take_home, self.config, self.shards)
+            return
+        self._summarise()
+
+    def _summarise(self) -> None:
+        from . import rendering
+
+        memory = [shard for _, shard in self.shards if isinstance(shard, MemoryShard)]
+        recording = rendering.recording_of(self.run, self.header, memory)
+        self.summary = rendering.summary_of(recording)
+        if self.run is not None:
+            self.guard(rendering.write_summary, self.summary, self.run)
+        report = self.settings.report
+        if self.settings.report_named and report is not None:
+            self.report = self.guard(rendering.write_report, self.summary, report)
+        elif report is not None and self.run is not None:
+            self.report = self.guard(rendering.write_report, self.summary, self.run.report)
+        if self.run is not None:
+            self.guard(runs.retain, self.settings.directory, self.settings.keep)
+        for trouble in self.guard.troubles:
+            rendering.admit(self.summary, trouble)
+
+    def _close_shards(self, reason: str, status: int | None) -> None:
+        problems = list(self.guard.troubles)
+        for recorder in (self.recorder, self.live.recorder):
+            problems += recorder.problems if recorder is not None else []
+        cost: dict[str, object] = {"session_peak_rss_bytes": session_peak_bytes()}
+        if self.phases is not None:
+            cost.update(edges=self.phases.edges, edge_seconds=self.phases.edge_seconds)
+        for _, shard in self.shards:
+            end: dict[str, object] = {"reason": reason, "exit_status": status}
+            if shard is self._main_shard:
+                end.update(problems=problems, cost=cost)
+            self.guard(shard.close, end)
+
+    def _write_terminal(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.summary is None:
+            return
+        from .report import terminal
+
+        verbosity = self.config.get_verbosity()
+        lines = terminal.lines(self.summary, show=self.settings.show, quiet=verbosity < 0, report=self.report)
+        if verbosity >= 0:
+            terminalreporter.section("diagnostics")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+def _shortest(path: object, config: pytest.Config) -> str:
+    """Return a path as a person would type it here."""
+    from pathlib import Path
+
+    try:
+        return str(Path(str(path)).relative_to(config.invocation_params.dir))
+    except ValueError:
+        return str(path)
