@@ -35,7 +35,7 @@ def available_names() -> list[str]:
     return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
 
 
-def load(name: str, **options: object) -> DiagnosticCollector:
+def load(name: str, /, **options: object) -> DiagnosticCollector:
     """Import a collector by its name and make one with ``options``.
 
     Built-in names come first. Raises ConfigurationError for a name that nobody knows, for an entry point
