@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..analysis.schema import Attempt, CollectorState, Fixture, Summary
-from .words import block, clock, counted, line, seconds, size
+from .words import block, clock, counted, line
+from .words import seconds as seconds  # also for the texts beside the page
+from .words import size as size
 
 #: Rows of each top list, and the most rows of the tables that are written out whole.
 TOP = 8

@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 import re
 
+#: Characters of one line that are shown: a browser needs seconds to break a word of 20,000.
+LONGEST = 4000
+
 #: CSI sequences, OSC sequences (hyperlinks, titles) and two-byte escapes, as terminals read them.
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 #: Controls, bidirectional overrides and line separators: all of them can make a text read as another one.
@@ -24,6 +27,8 @@ def _visible(match: re.Match[str]) -> str:
 
 def line(text: str) -> str:
     """One line of text as it is, with everything that has no shape of its own written as an escape."""
+    if len(text) > LONGEST:
+        return f"{line(text[:LONGEST])}… {len(text) - LONGEST:,} more characters"
     whole = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return _UNSEEN.sub(_visible, whole)
 

@@ -1,4 +1,4 @@
-"""Summaries to render, from one test to many; fixtures, because importlib mode has no place to import from."""
+"""Summaries to render, as fixtures: importlib mode has no place to import builders from."""
 
 from __future__ import annotations
 
