@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping, Set
-from dataclasses import asdict, dataclass, is_dataclass
+from collections.abc import Mapping, Sequence, Set, ValuesView
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from itertools import islice
+from json.encoder import encode_basestring_ascii
 from numbers import Integral, Real
 from pathlib import PurePath
 from uuid import UUID
@@ -37,7 +38,7 @@ class Bounded:
 
 
 class _Walk:
-    """One pass over one value; ``size`` estimates the length of its JSON."""
+    """One pass over one value; ``size`` is at least the length of its JSON, in ASCII and without spaces."""
 
     def __init__(self, max_bytes: int, max_depth: int) -> None:
         self.max_bytes = max_bytes
@@ -69,22 +70,35 @@ class _Walk:
         if value.bit_length() > 212:
             self.coerced += 1
             return self._text(hex(value))
-        self.size += 8
+        self.size += 3 + value.bit_length() * 3 // 10
         return value
 
     def _float(self, value: float) -> JsonValue:
-        self.size += 12
         if math.isfinite(value):
+            self.size += 24  # the longest there is; to measure each costs more than a result holds
             return value
+        self.size += 4
         self.coerced += 1
         return None
 
     def _text(self, value: str) -> str:
-        room = self.max_bytes - self.size
-        if len(value) + 2 > room:
+        """Return a text cut to the room that is left, without what cannot be written in UTF-8."""
+        room = max(0, self.max_bytes - self.size - 2)
+        if len(value) > room:
             self.truncated = True
-            value = value[: max(0, room - 2)]
-        self.size += len(value) + 2
+            value = value[:room]
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:  # half a surrogate pair, as in the name of a file that is not UTF-8
+                value = value.encode("utf-8", "backslashreplace").decode()
+                self.coerced += 1
+        written = len(encode_basestring_ascii(value)) - 2
+        while written > room:  # what JSON escapes takes up to twelve characters
+            self.truncated = True
+            value = value[: int(len(value) * room / written)]
+            written = len(encode_basestring_ascii(value)) - 2
+        self.size += written + 2
         return value
 
     def _enter(self, value: object, depth: int) -> bool:
@@ -93,7 +107,7 @@ class _Walk:
             raise ValidationError("the data contains itself")
         if depth >= self.max_depth:
             self.truncated = True
-            self.size += 3
+            self.size += 8
             return False
         self._open.add(id(value))
         self.size += 2
@@ -110,7 +124,10 @@ class _Walk:
             if type(key) is not str:
                 self.coerced += 1
             self.size += 2
-            result[self._text(str(key))] = self.value(item, depth + 1)
+            name = self._text(str(key))
+            if name in result:  # 1 and "1", or two that were cut to the same text: one of them is lost
+                self.truncated = True
+            result[name] = self.value(item, depth + 1)
         self._open.discard(id(value))
         return result
 
@@ -136,8 +153,12 @@ class _Walk:
             raise ValidationError(f"a {type(value).__name__} cannot be recorded: {exc!r}") from exc
         if plain is value:
             return self._text(f"<{type(value).__name__}>")
+        if id(value) in self._open:
+            raise ValidationError("the data contains itself")
+        self._open.add(id(value))
         before = self.coerced
         converted = self.value(plain, depth)
+        self._open.discard(id(value))
         # A NaN inside a Decimal or numpy number is one conversion, not two.
         self.coerced = max(before, self.coerced - (converted is None))
         return converted
@@ -152,19 +173,23 @@ def _plain(value: object) -> object:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return {"base64": base64.b64encode(bytes(value)[:MAX_BYTES]).decode("ascii")}
+        return {"base64": base64.b64encode(bytes(value[:MAX_BYTES])).decode("ascii")}
     if isinstance(value, str):  # a subclass
         return str.__str__(value)
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, (Real, Decimal, Fraction)):
-        return float(value)
+        # float() refuses a signalling NaN.
+        return math.nan if isinstance(value, Decimal) and value.is_nan() else float(value)
     if hasattr(value, "_asdict"):  # a namedtuple, such as psutil's
         return value._asdict()
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        # Not asdict(): it copies everything below, whatever its size.
+        return {each.name: getattr(value, each.name) for each in fields(value)}
     if isinstance(value, Set):
         return sorted(islice(value, MAX_BYTES), key=repr)
+    if isinstance(value, (Sequence, ValuesView)):  # a deque, a range, an array
+        return list(islice(value, MAX_BYTES))
     if isinstance(value, (UUID, PurePath, BaseException)):
         return str(value)
     tolist = getattr(value, "tolist", None)  # numpy arrays and scalars
@@ -185,4 +210,8 @@ def bound(data: object, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) 
         copy = walk.value(data, 0)
     except RecursionError as exc:
         raise ValidationError("the data is nested too deeply") from exc
+    except ValidationError:
+        raise
+    except Exception as exc:  # a mapping that another thread changes, a key without a text
+        raise ValidationError(f"the data cannot be read: {type(exc).__name__}: {exc}") from exc
     return Bounded(copy, walk.coerced, walk.truncated)

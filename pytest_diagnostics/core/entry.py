@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import threading
+import math
 
 from .collector import DiagnosticCollector
+from .errors import ConfigurationError
 from .health import HealthTracker
 from .lane import Lane
-from .model import DiagnosticResult
+from .model import DiagnosticResult, HealthState, Stage
 from .schedule import Schedule
+from .threads import Flag, new_condition
 
 #: Bounds of the timeout of a collector that names none.
 MIN_TIMEOUT_SECONDS = 1.0
 MAX_TIMEOUT_SECONDS = 30.0
+#: What an async call, which is cancelled at its timeout, is given to end.
+CANCEL_SECONDS = 1.0
 
 
 class Demand:
@@ -22,7 +26,7 @@ class Demand:
     def __init__(self, names: set[str]) -> None:
         self.results: dict[str, DiagnosticResult] = {}
         self._missing = set(names)
-        self._complete = threading.Event()
+        self._complete = Flag()
         if not names:
             self._complete.set()
 
@@ -33,6 +37,11 @@ class Demand:
         self._missing.discard(name)
         if not self._missing:
             self._complete.set()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every result is there."""
+        return not self._missing
 
     @property
     def missing(self) -> list[str]:
@@ -51,31 +60,114 @@ class Entry:
         self.collector = collector
         self.name = collector.name
         self.interval = interval
-        self.is_async = inspect.iscoroutinefunction(collector.collect)
+        calls = (collector.collect, collector.start, collector.stop)
+        self.is_async = any(inspect.iscoroutinefunction(call) for call in calls)
         self.blocking = collector.blocking or self.is_async
-        self.timeout = collector.timeout or min(max(interval, MIN_TIMEOUT_SECONDS), MAX_TIMEOUT_SECONDS)
+        self.timeout = _checked_timeout(collector.timeout, interval, self.name)
+        #: Which share of the interval this collector ticks at, among those of equal interval.
+        self.ordinal: int | None = None
         self.latest: DiagnosticResult | None = None
+        #: The result of the call that ended or was declared late last; None when a processor dropped it.
+        self.answer: DiagnosticResult | None = None
         self.lane: Lane | None = None
-        self.reset(0.0, 0.0)
-
-    def reset(self, start: float, offset: float) -> None:
-        """Begin anew: a fresh account, and ticks from ``start`` on."""
-        self.tracker = HealthTracker(self.name)
-        self.schedule = Schedule(start, self.interval, offset)
-        #: True between a successful ``start()`` of the collector and its ``stop()``.
+        #: True while the manager's own thread is inside this collector.
+        self.occupied = False
+        #: True between ``start()`` of the collector and its ``stop()``, whichever run called them.
         self.prepared = False
-        #: When the call in flight began; None when there is none. Written by the thread that collects.
-        self.running_since: float | None = None
-        #: True once the call in flight was declared late, so that it is declared once.
-        self.overran = False
+        #: True for a removed collector that hangs: what it still returns is nobody's.
+        self.muted = False
+        #: Guards the call in flight, which its thread ends and the manager's thread declares late.
+        self._call = new_condition()
+        self._running_since: float | None = None
+        self._overran = False
+        self.stage = Stage.COLLECT
+        self.reset(Schedule(0.0, interval))
+
+    def reset(self, schedule: Schedule) -> None:
+        """Begin a run: a fresh account and fresh ticks. A call that still hangs goes on and counts anew."""
+        self.tracker = HealthTracker(self.name)
+        self.schedule = schedule
         #: A back-off: no tick before this moment.
         self.not_before = 0.0
+        self.forget_demands()
+
+    def forget_demands(self) -> None:
+        """Begin a run or a single collection: nobody waits, nothing was declared late."""
         #: Collections on demand that wait for this collector's next result. Guarded by the loop's lock.
         self.demands: list[Demand] = []
         #: Set when the collector was removed: no more ticks, and this demand waits for its end.
         self.leaving: Demand | None = None
+        #: True once the run has closed it.
+        self.retired = False
+        self._overran = False
+
+    def after_fork_in_child(self) -> None:
+        """Forget the threads, and what they were at: only the parent has them."""
+        self.lane = None
+        self.occupied = self.prepared = False
+        self._call = new_condition()
+        self._running_since = None
+        self.forget_demands()
+
+    def answers_to(self, names: set[str] | None) -> bool:
+        """Whether a demand for these collectors (None: all) is one for this collector."""
+        if self.leaving is not None or self.tracker.state is HealthState.DISABLED:
+            return False
+        return names is None or self.name in names
 
     @property
     def patience(self) -> float:
         """Seconds after which a call counts as hung; an async one has been cancelled by then."""
-        return self.timeout + (1.0 if self.is_async else 0.0)
+        return self.timeout + (CANCEL_SECONDS if self.is_async else 0.0)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is in flight, so that no other may be made."""
+        return self.occupied or (self.lane is not None and self.lane.busy)
+
+    @property
+    def running_since(self) -> float | None:
+        """When the call in flight began; None when there is none."""
+        return self._running_since
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the call in flight was declared late."""
+        return self._overran and self._running_since is not None
+
+    @property
+    def late_at(self) -> float | None:
+        """When the call in flight is to be declared late; None when there is none, or when it was."""
+        began = self._running_since
+        return None if began is None or self._overran else began + self.patience
+
+    def begin(self, stage: Stage, now: float) -> None:
+        """Note that a call of the collector begins."""
+        with self._call:
+            self.stage = stage
+            self._running_since = now
+            self._overran = False
+
+    def end(self) -> bool:
+        """Note that the call ended; True when it had been declared late."""
+        with self._call:
+            self._running_since = None
+            return self._overran
+
+    def declare_late(self, *, again: bool = False) -> bool:
+        """Note that the call in flight is late; False when it just ended, or was declared late before."""
+        with self._call:
+            if self._running_since is None or (self._overran and not again):
+                return False
+            self._overran = True
+            return True
+
+
+def _checked_timeout(timeout: object, interval: float, name: str) -> float:
+    if timeout is None:
+        return min(max(interval, MIN_TIMEOUT_SECONDS), MAX_TIMEOUT_SECONDS)
+    if not isinstance(timeout, (int, float)) or not math.isfinite(timeout) or timeout <= 0:
+        raise ConfigurationError(
+            f"the timeout of the collector {name!r} is {timeout!r}; give seconds above 0"
+        )
+    return float(timeout)

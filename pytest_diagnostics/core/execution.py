@@ -40,6 +40,9 @@ class _Failure:
 class Executor:
     """Calls collectors and turns whatever they do into results; nothing they raise leaves it."""
 
+    #: True once the run was given up or is over: what a call that hung still returns is nobody's.
+    muted = False
+
     def __init__(
         self,
         clock: Clock,
@@ -55,15 +58,14 @@ class Executor:
         self._publish = publish
         self._stop = stop
 
-    def execute(self, entry: Entry, due: float, *, final: bool = False) -> None:
-        """Make one collection, with its retries, and publish its result."""
-        entry.running_since = self._clock.monotonic()
-        entry.overran = False
-        try:
-            if self._prepare(entry, final=final):
-                self._collect(entry, due, final=final)
-        finally:
-            entry.running_since = None
+    def execute(self, entry: Entry, due: float | None = None, *, final: bool = False) -> None:
+        """Make one collection, with its retries, and publish its result, which ``entry.answer`` holds.
+
+        ``due`` is the tick's deadline; None for a collection that was asked for.
+        """
+        entry.answer = None
+        if self._prepare(entry, final=final):
+            self._collect(entry, due, final=final)
         if entry.tracker.state in (HealthState.FAILING, HealthState.UNAVAILABLE):
             pause = entry.tracker.back_off_seconds(entry.interval)
             entry.not_before = self._clock.monotonic() + pause
@@ -71,23 +73,28 @@ class Executor:
     def retire(self, entry: Entry, *, clean: bool) -> None:
         """Stop a collector and let it forget; what it raises is an error of stage STOP."""
         calls = [entry.collector.stop] if entry.prepared else []
-        entry.prepared = False
         if clean:
             calls.append(entry.collector.clean)
         for call in calls:
+            began = self._clock.monotonic()
+            entry.begin(Stage.STOP, began)
             try:
-                call()
+                self._call(entry, call)
             except BaseException as exc:  # noqa: BLE001 - a collector's end must not end the manager's
-                failure = self._judge(entry, exc, Stage.STOP, self._clock.monotonic())
-                self._fail(entry, failure, final=True)
+                self._fail(entry, self._judge(entry, exc, Stage.STOP, began), final=True)
+            entry.end()
+        entry.prepared = False
 
     def overrun(self, entry: Entry, *, final: bool = False) -> None:
-        """Publish that the call in flight takes longer than the collector's timeout."""
-        entry.overran = True
-        entry.tracker.timeouts += 1
-        exc = TimeoutError(f"no answer within {entry.timeout:g} s")
-        began = entry.running_since or self._clock.monotonic()
-        self._fail(entry, self._judge(entry, exc, Stage.COLLECT, began), final=final)
+        """Publish that the call in flight takes longer than the collector's timeout, unless it just ended."""
+        began = entry.running_since
+        if began is None or not entry.declare_late(again=final):
+            return
+        message = f"no answer within {entry.timeout:g} s"
+        if final:
+            message = f"no answer in time for the end, after {self._clock.monotonic() - began:.1f} s"
+        failure = self._judge(entry, TimeoutError(message), entry.stage, began)
+        self._fail(entry, failure, final=final)
 
     def refused(self, entry: Entry, exc: BaseException) -> None:
         """Publish that a collector could not be given a thread."""
@@ -100,80 +107,103 @@ class Executor:
         if entry.prepared:
             return True
         began = self._clock.monotonic()
+        entry.begin(Stage.PROBE, began)
         try:
             reason = entry.collector.probe()
         except BaseException as exc:  # noqa: BLE001 - a probe's failure is a reason like any other
-            reason = f"its probe failed: {type(exc).__name__}: {exc}"
+            reason = f"its probe failed: {_told(exc)}"
+        entry.end()
+        if self._is_muted(entry):
+            return False
         if reason is not None:
-            self._tell_health(entry, entry.tracker.unavailable(reason))
-            error = CollectorError(ErrorType.UNAVAILABLE, Stage.PROBE, reason, time=self._clock.wall(began))
+            self._tell_health(entry, entry.tracker.unavailable(str(reason)))
+            error = CollectorError(
+                ErrorType.UNAVAILABLE, Stage.PROBE, str(reason), time=self._clock.wall(began)
+            )
             self._finish(entry, self._result(entry, began, None, error, final=final))
             return False
-        if entry.tracker.state is HealthState.UNAVAILABLE:
-            self._tell_health(entry, entry.tracker.available())
-        try:
-            entry.collector.start()
-        except BaseException as exc:  # noqa: BLE001 - as any failure of a collector
-            self._fail(entry, self._judge(entry, exc, Stage.START, began), final=final)
-            return False
-        entry.prepared = True
-        return True
+        self._tell_health(entry, entry.tracker.available())
+        return self._start(entry, final=final)
 
-    def _collect(self, entry: Entry, due: float, *, final: bool) -> None:
+    def _start(self, entry: Entry, *, final: bool) -> bool:
+        began = self._clock.monotonic()
+        entry.begin(Stage.START, began)
+        entry.prepared = True
+        try:
+            self._call(entry, entry.collector.start)
+        except BaseException as exc:  # noqa: BLE001 - as any failure of a collector
+            late = entry.end()
+            self._fail(entry, self._judge(entry, exc, Stage.START, began), final=final, late=late)
+            # What it opened before it failed would be opened again by the next try.
+            self.retire(entry, clean=False)
+            return False
+        entry.end()
+        return not self._is_muted(entry)
+
+    def _collect(self, entry: Entry, due: float | None, *, final: bool) -> None:
         attempt = 1
         while True:
             began = self._clock.monotonic()
+            entry.begin(Stage.COLLECT, began)
             try:
-                raw = self._call(entry)
+                raw = self._call(entry, entry.collector.collect)
                 bounded = bound(raw)
             except BaseException as exc:  # noqa: BLE001 - SystemExit of a collector must not end us either
+                late = entry.end()
                 self._account(entry, due, began, attempt, succeeded=False)
                 failure = self._judge(entry, exc, Stage.COLLECT, began)
-                if failure.strategy is ExceptionStrategy.RETRY and not final:
+                if failure.strategy is ExceptionStrategy.RETRY and not final and not late:
                     if self._may_retry(entry, attempt):
                         attempt += 1
                         continue
                     failure.details["attempts"] = attempt
-                self._fail(entry, failure, final=final)
+                self._fail(entry, failure, final=final, late=late)
                 return
             self._account(entry, due, began, attempt, succeeded=True)
             self._succeed(entry, began, raw, bounded, final=final)
             return
 
     def _succeed(self, entry: Entry, began: float, raw: object, bounded: Bounded, *, final: bool) -> None:
-        late = entry.overran
-        error = self._store(entry, raw, began)
+        if self._is_muted(entry):
+            entry.end()
+            return
+        result = self._result(entry, began, bounded.data, None, final=final)
+        failure = self._store(entry, raw)
+        late = entry.end()
+        error = failure.error if failure else None
         result = replace(
-            self._result(entry, began, bounded.data, error, final=final),
+            result,
             collected=True,
             stored=error is None,
+            error=error,
             coerced=bounded.coerced,
             truncated=bounded.truncated,
         )
         entry.tracker.coerced += bounded.coerced
         entry.tracker.truncated += bounded.truncated
-        # A result that came after its timeout is kept, but makes nobody healthy.
-        changed = not late and error is None and entry.tracker.succeeded(began)
         self._finish(entry, result)
-        self._tell_health(entry, changed)
+        if failure is not None:
+            self._note(entry, failure, final=final, late=late)
+        elif not late:  # a result that came after its timeout is kept, but makes nobody healthy
+            self._tell_health(entry, entry.tracker.succeeded(began))
 
-    def _call(self, entry: Entry) -> object:
-        data = entry.collector.collect()
+    def _call(self, entry: Entry, function: Callable[[], object]) -> object:
+        data = function()
         if not inspect.isawaitable(data):
             return data
         if entry.lane is None:
             if inspect.iscoroutine(data):
                 data.close()
-            raise TypeError("collect() returned an awaitable; declare it with 'async def' or blocking = True")
+            name = getattr(function, "__name__", "a call")
+            raise TypeError(f"{name}() returned an awaitable; declare it with 'async def' or blocking = True")
         return entry.lane.run_async(cast("Awaitable[object]", data), entry.timeout)
 
-    def _store(self, entry: Entry, raw: object, began: float) -> CollectorError | None:
+    def _store(self, entry: Entry, raw: object) -> _Failure | None:
+        began = self._clock.monotonic()
         try:
             entry.collector.store(raw)
         except BaseException as exc:  # noqa: BLE001 - as any failure of a collector
-            failure = self._judge(entry, exc, Stage.STORE, began)
-            self._note(entry, failure)
-            return failure.error
+            return self._judge(entry, exc, Stage.STORE, began)
         return None
 
     def _may_retry(self, entry: Entry, attempt: int) -> bool:
@@ -186,38 +216,50 @@ class Executor:
         handler = entry.collector.exception_handler or self._handler()
         if attempt > handler.max_retries:
             return False
-        return not entry.lane.interrupted.wait(handler.retry_delay_seconds * 2 ** (attempt - 1))
+        return entry.lane.pause(handler.retry_delay_seconds * 2 ** (attempt - 1))
 
     # -- errors, health, publishing
+
+    def _is_muted(self, entry: Entry) -> bool:
+        return self.muted or entry.muted
 
     def _judge(self, entry: Entry, exc: BaseException, stage: Stage, began: float) -> _Failure:
         """Ask the handler of this moment; one that fails itself counts as CONTINUE and is named."""
         details: dict[str, JsonValue] = {"exception": type(exc).__name__}
-        handler = entry.collector.exception_handler or self._handler()
-        asked = exc if isinstance(exc, Exception) else RuntimeError(f"{type(exc).__name__}: {exc}")
         strategy = ExceptionStrategy.CONTINUE
-        try:
-            if stage is Stage.STORE:
-                answer = handler.handle_exception_during_storing(entry.collector, asked)
-            else:
-                answer = handler.handle_exception_during_collecting(entry.collector, asked)
-            strategy = ExceptionStrategy(answer)
-        except Exception as failure:  # noqa: BLE001 - a broken handler must not break the manager
-            details["handler_failed"] = f"{type(failure).__name__}: {failure}"
-        message = str(bound(str(exc) or type(exc).__name__, max_bytes=2_000).data)
+        if not self._is_muted(entry):
+            try:
+                strategy = self._ask(entry, exc, stage)
+            except BaseException as failure:  # noqa: BLE001 - a broken handler must not break the manager
+                details["handler_failed"] = _told(failure)
         error_type = ErrorType.STORAGE if stage is Stage.STORE else classify(exc)
         critical = strategy in (ExceptionStrategy.DISABLE, ExceptionStrategy.STOP)
+        message = _told(exc, with_type=False)
         error = CollectorError(error_type, stage, message, critical, self._clock.wall(began), details)
         return _Failure(error, strategy, began, details)
 
-    def _fail(self, entry: Entry, failure: _Failure, *, final: bool = False) -> None:
+    def _ask(self, entry: Entry, exc: BaseException, stage: Stage) -> ExceptionStrategy:
+        handler = entry.collector.exception_handler or self._handler()
+        asked = exc if isinstance(exc, Exception) else RuntimeError(_told(exc))
+        if stage is Stage.STORE:
+            return ExceptionStrategy(handler.handle_exception_during_storing(entry.collector, asked))
+        return ExceptionStrategy(handler.handle_exception_during_collecting(entry.collector, asked))
+
+    def _fail(self, entry: Entry, failure: _Failure, *, final: bool = False, late: bool = False) -> None:
         """Publish a failure's result and do what the handler said."""
         self._finish(entry, self._result(entry, failure.began, None, failure.error, final=final))
-        self._note(entry, failure, final=final)
+        self._note(entry, failure, final=final, late=late)
 
-    def _note(self, entry: Entry, failure: _Failure, *, final: bool = False) -> None:
-        """Count a failure and do what the handler said; after the final collection nothing is left to do."""
-        self._tell_health(entry, entry.tracker.failed(str(failure.error)))
+    def _note(self, entry: Entry, failure: _Failure, *, final: bool = False, late: bool = False) -> None:
+        """Count a failure and do what the handler said; after the final collection nothing is left to do.
+
+        A call that was declared late was counted then.
+        """
+        if self._is_muted(entry):
+            return
+        if not late:
+            entry.tracker.timeouts += failure.error.type is ErrorType.TIMEOUT
+            self._tell_health(entry, entry.tracker.failed(str(failure.error)))
         if final:
             return
         if failure.strategy is ExceptionStrategy.DISABLE:
@@ -241,34 +283,78 @@ class Executor:
         )
 
     def _finish(self, entry: Entry, result: DiagnosticResult) -> None:
-        processed: DiagnosticResult | None = result
-        try:
-            for process in self._processors:
-                if processed is None:
-                    return
-                processed = process(processed)
-            if processed is None:
-                return
-            if self._processors:
-                processed = replace(processed, data=bound(processed.data).data)
-        except Exception as exc:  # noqa: BLE001 - a processor is foreign code
-            # The data goes with it: a processor that failed may be the one that should have redacted it.
-            message = f"a processor failed: {type(exc).__name__}: {exc}"
-            error = CollectorError(ErrorType.PROCESSING, Stage.PROCESS, message, time=result.timestamp)
-            processed = replace(result, data=None, collected=False, error=error)
-        entry.latest = processed
+        if self._is_muted(entry):
+            return
+        processed = self._process(result)
+        entry.answer = processed
+        if processed is None:
+            return
+        if result.error is None or result.error.stage is not Stage.STOP:
+            # What went wrong at the very end does not hide the last data.
+            entry.latest = processed
         self._publish(processed)
 
-    def _account(self, entry: Entry, due: float, began: float, attempt: int, *, succeeded: bool) -> None:
+    def _process(self, result: DiagnosticResult) -> DiagnosticResult | None:
+        taken = result
+        culprit = ""
+        try:
+            for process in self._processors:
+                culprit = getattr(process, "__qualname__", type(process).__name__)
+                processed = process(taken)
+                if processed is None:
+                    return None
+                bounded = bound(processed.data)
+                taken = replace(
+                    processed,
+                    data=bounded.data,
+                    coerced=processed.coerced + bounded.coerced,
+                    truncated=processed.truncated or bounded.truncated,
+                )
+        except BaseException as exc:  # noqa: BLE001 - a processor is foreign code
+            # The data goes with it: a processor that failed may be the one that should have redacted it.
+            # So does the exception's text, which may quote the data.
+            message = f"the processor {culprit} failed with {type(exc).__name__}; the data is withheld"
+            error = CollectorError(ErrorType.PROCESSING, Stage.PROCESS, message, time=result.timestamp)
+            return replace(result, data=None, collected=False, stored=False, error=error)
+        return taken
+
+    def _account(
+        self, entry: Entry, due: float | None, began: float, attempt: int, *, succeeded: bool
+    ) -> None:
+        if self._is_muted(entry):
+            return
         seconds = self._clock.monotonic() - began
         entry.tracker.runs += 1
         entry.tracker.last_run = began
         entry.tracker.seconds_total += seconds
-        self._publish(Execution(entry.name, due, began, seconds, attempt, succeeded))
+        self._publish(
+            Execution(entry.name, began if due is None else due, began, seconds, attempt, succeeded)
+        )
 
     def _tell_health(self, entry: Entry, changed: bool) -> None:
         if changed:
-            now = self._clock.monotonic()
-            tracker = entry.tracker
-            details: dict[str, JsonValue] = {"state": tracker.state.value, "reason": tracker.reason}
-            self._publish(Event(EventKind.HEALTH, self._clock.wall(now), now, entry.name, details))
+            self._publish(health_event(entry, self._clock))
+
+
+def health_event(entry: Entry, clock: Clock) -> Event:
+    """Return the event that tells of a collector's present state."""
+    now = clock.monotonic()
+    tracker = entry.tracker
+    details: dict[str, JsonValue] = {
+        "state": tracker.state.value,
+        "previous": tracker.previous.value,
+        "reason": tracker.reason,
+    }
+    return Event(EventKind.HEALTH, clock.wall(now), now, entry.name, details)
+
+
+def _told(exc: BaseException, *, with_type: bool = True) -> str:
+    """Return what an exception says, bounded; also when its ``__str__`` raises."""
+    kind = type(exc).__name__
+    try:
+        text = str(bound(str(exc), max_bytes=2_000).data)
+    except BaseException:  # noqa: BLE001 - __str__ is foreign code
+        text = "its text cannot be read"
+    if not text:
+        return kind
+    return f"{kind}: {text}" if with_type else text

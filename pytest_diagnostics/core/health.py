@@ -17,6 +17,8 @@ class HealthTracker:
     def __init__(self, collector_name: str) -> None:
         self.collector_name = collector_name
         self.state = HealthState.UNKNOWN
+        #: The state before the last change.
+        self.previous = HealthState.UNKNOWN
         self.reason: str | None = None
         self.next_run: float | None = None
         self.last_run: float | None = None
@@ -37,15 +39,19 @@ class HealthTracker:
         return self.state not in (HealthState.DISABLED, HealthState.UNAVAILABLE)
 
     def succeeded(self, at: float) -> bool:
-        """Note a success."""
+        """Note a success; it does not bring back what was disabled while the call was in flight."""
         self.last_success = at
         self.failures_in_row = 0
+        if self.state is HealthState.DISABLED:
+            return False
         return self._become(HealthState.HEALTHY, None)
 
     def failed(self, reason: str) -> bool:
         """Note a failure; its state is DEGRADED from the second in a row, FAILING from the fifth."""
         self.failures += 1
         self.failures_in_row += 1
+        if self.state is HealthState.DISABLED:
+            return False
         if self.failures_in_row >= FAILING_AFTER:
             return self._become(HealthState.FAILING, reason)
         if self.failures_in_row >= DEGRADED_AFTER:
@@ -56,14 +62,26 @@ class HealthTracker:
         """Note that the collector is asked no more."""
         return self._become(HealthState.DISABLED, reason)
 
+    def enable(self) -> bool:
+        """Note that a disabled collector is to be asked again."""
+        if self.state is not HealthState.DISABLED:
+            return False
+        self.failures_in_row = 0
+        return self._become(HealthState.UNKNOWN, None)
+
     def unavailable(self, reason: str) -> bool:
         """Note that the collector's probe says that it cannot work here."""
         self._probes_failed += 1
+        if self.state is HealthState.DISABLED:
+            return False
         return self._become(HealthState.UNAVAILABLE, reason)
 
     def available(self) -> bool:
         """Note that a probe that had failed succeeded."""
         self._probes_failed = 0
+        if self.state is not HealthState.UNAVAILABLE:
+            return False
+        self.failures_in_row = 0
         return self._become(HealthState.UNKNOWN, None)
 
     def back_off_seconds(self, interval: float) -> float:
@@ -97,6 +115,8 @@ class HealthTracker:
 
     def _become(self, state: HealthState, reason: str | None) -> bool:
         changed = state is not self.state
+        if changed:
+            self.previous = self.state
         self.state = state
         self.reason = reason
         return changed

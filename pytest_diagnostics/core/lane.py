@@ -6,10 +6,11 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from .threads import start_thread
+from .protocols import Clock
+from .threads import current_ident, new_condition, start_thread
 
 if TYPE_CHECKING:
-    import asyncio
+    from .asynchronous import AsyncRunner
 
 T = TypeVar("T")
 
@@ -17,28 +18,32 @@ T = TypeVar("T")
 class Lane:
     """Runs one job after another; refuses a job while one is running."""
 
-    def __init__(self, name: str, notify: Callable[[], None]) -> None:
-        """``notify`` is called, in the lane's thread, after each job."""
+    def __init__(self, name: str, clock: Clock, notify: Callable[[], None]) -> None:
+        """``notify`` is called, in the lane's thread, after each job and at the thread's end."""
         self._name = name
+        self._clock = clock
         self._notify = notify
-        self._wake = threading.Condition(threading.Lock())
-        #: Guarded by _wake: the job that waits or runs, and whether the lane shall end.
+        #: Guards everything below.
+        self._wake = new_condition()
+        #: The job that waits or runs.
         self._job: Callable[[], None] | None = None
+        #: What is to be done after it, before the thread ends.
+        self._last: Callable[[], None] | None = None
         self._closing = False
+        self._ended = False
+        self._interrupted = False
         self._thread: threading.Thread | None = None
-        #: Set to cut a wait between retries short.
-        self.interrupted = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._runner: AsyncRunner | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether a job waits or runs."""
-        return self._job is not None
+        """Whether a job waits or runs, the last one included."""
+        return self._job is not None or (self._closing and not self._ended)
 
     @property
     def closed(self) -> bool:
         """Whether the lane was closed and its last job has ended."""
-        return self._closing and self._job is None
+        return self._ended
 
     def submit(self, job: Callable[[], None]) -> bool:
         """Run ``job`` in the lane's thread; False when the lane is busy or closed.
@@ -48,18 +53,43 @@ class Lane:
         with self._wake:
             if self._job is not None or self._closing:
                 return False
-            if self._thread is None:
-                self._thread = start_thread(self._run, self._name)
+            self._need_thread()
             self._job = job
-            self._wake.notify()
+            self._wake.notify_all()
         return True
 
-    def close(self) -> None:
-        """End the thread after the running job; never waits."""
-        self.interrupted.set()
+    def close(self, last: Callable[[], None] | None = None) -> bool:
+        """End the thread after the running job and ``last``; never waits. False when closed before.
+
+        Raises RuntimeError when there is no thread yet and the system refuses one.
+        """
         with self._wake:
-            self._closing = True
-            self._wake.notify()
+            if self._closing:
+                return False
+            if last is not None:
+                self._need_thread()
+            self._closing = self._interrupted = True
+            self._last = last
+            self._ended = self._thread is None
+            self._wake.notify_all()
+        return True
+
+    def interrupt(self) -> None:
+        """Cut this and every later wait between retries short."""
+        with self._wake:
+            self._interrupted = True
+            self._wake.notify_all()
+
+    def pause(self, seconds: float) -> bool:
+        """Wait, in the lane's thread, between two tries; False when the wait was cut short."""
+        until = self._clock.monotonic() + seconds
+        with self._wake:
+            while not self._interrupted:
+                remaining = until - self._clock.monotonic()
+                if remaining <= 0:
+                    return True
+                self._clock.wait(self._wake, remaining)
+        return False
 
     def join(self, timeout: float) -> bool:
         """Wait for the thread's end; False when it is still there after ``timeout`` seconds."""
@@ -70,29 +100,41 @@ class Lane:
 
     def is_current(self) -> bool:
         """Whether the caller runs in this lane."""
-        return self._thread is threading.current_thread()
+        return self._thread is not None and self._thread.ident == current_ident()
 
     def run_async(self, awaitable: Awaitable[T], timeout: float) -> T:
         """Run an awaitable to its end in a loop of the lane's own; cancels it after ``timeout`` seconds."""
-        import asyncio  # only who has an async collector pays for it
+        if self._runner is None:
+            from .asynchronous import AsyncRunner  # only who has an async collector pays for it
 
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-        return self._loop.run_until_complete(asyncio.wait_for(awaitable, timeout))
+            self._runner = AsyncRunner(self._clock.monotonic)
+        return self._runner.run(awaitable, timeout)
+
+    def _need_thread(self) -> None:
+        if self._thread is None:
+            self._thread = start_thread(self._run, self._name)
 
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                while self._job is None and not self._closing:
-                    self._wake.wait()
-                job = self._job
-            if job is None:
-                break
+        try:
+            while (job := self._next()) is not None:
+                try:
+                    job()
+                finally:
+                    with self._wake:
+                        self._job = None
+                    self._notify()
+            if self._last is not None:
+                self._last()
+        finally:
             try:
-                job()
+                if self._runner is not None:
+                    self._runner.close()
             finally:
-                with self._wake:
-                    self._job = None
+                self._ended = True
                 self._notify()
-        if self._loop is not None:
-            self._loop.close()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._wake:
+            while self._job is None and not self._closing:
+                self._wake.wait()
+            return self._job

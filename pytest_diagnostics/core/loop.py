@@ -1,27 +1,25 @@
 """The thread of one run of a manager: its ticks, its collections on demand and its end.
 
 Each start of a manager makes a new loop. One that does not end in time, because a collector hangs in its
-thread, is left behind: it publishes nothing any more.
+thread, is left behind: it publishes nothing any more, and ends when the collector returns.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
-from functools import partial
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from .dispatch import Dispatcher, LeftBehindError
 from .entry import Demand, Entry
-from .lane import Lane
 from .model import Event, EventKind, HealthState, JsonValue, Record
-from .threads import start_thread
+from .threads import Flag, current_ident, new_condition, start_thread
+from .watch import ClockWatch
 
 if TYPE_CHECKING:
     from .execution import Executor
     from .protocols import Clock
 
-#: A wall-clock step or a suspend shorter than this is not news.
-NOTABLE_STEP_SECONDS: Final = 1.0
 #: The part of the time for stopping that the final collection may take; the rest is for closing.
 FINAL_SHARE: Final = 0.7
 
@@ -30,83 +28,80 @@ class Loop:
     """Owns the manager's thread and the lanes."""
 
     def __init__(
-        self, entries: Iterable[Entry], executor: Executor, clock: Clock, publish: Callable[[Record], None]
+        self,
+        entries: Iterable[Entry],
+        clock: Clock,
+        make_executor: Callable[[Callable[[Record], None], Callable[[str], None]], Executor],
+        publish: Callable[[Record], None],
+        close_sinks: Callable[[float], None],
     ) -> None:
-        self._executor = executor
+        """``make_executor`` gets where to publish and whom to ask for a stop."""
         self._clock = clock
         self._publish = publish
+        self._close_sinks = close_sinks
         #: Guards everything below that more than one thread writes, and wakes the thread.
-        self._wake = threading.Condition(threading.Lock())
+        self._wake = new_condition()
+        self._executor = make_executor(publish, self.request_stop)
+        self._calls = Dispatcher(self._executor, clock, self._wake, self._crashed)
+        self._watch = ClockWatch(clock)
         self._entries = list(entries)
-        self._requested: list[Entry] = []
-        self._paused = False
+        #: Removed collectors whose farewell is still being made, in their lanes.
+        self._departing: list[Entry] = []
+        self._ident: int | None = None
         self._stop_reason: str | None = None
         self._deadline: float | None = None
-        self._thread: threading.Thread | None = None
-        self._drift = 0.0
-        self._suspended = 0.0
+        self._over = False
+        self._held = False
         self.stop_timeout = 5.0
-        #: True for a loop that only collects once and forgets nothing.
-        self.once = False
+        #: True while the owner wants no ticks.
+        self.paused = False
+        #: Set for a loop that does nothing but answer this demand.
+        self.once: Demand | None = None
         #: What ended the thread if it was not a stop.
         self.error: BaseException | None = None
-        self.ended = threading.Event()
-        #: True once the owner gave the loop up: it publishes nothing any more.
-        self.abandoned = False
-        #: Waits for the first result of every collector.
-        self.first_demand = Demand({entry.name for entry in self._entries})
-        for entry in self._entries:
-            entry.demands.append(self.first_demand)
-        #: Called in the loop's thread at its very end.
-        self.on_end: Callable[[Loop], None] | None = None
+        #: True once the owner was told of the error.
+        self.error_told = False
+        self.ended = Flag()
 
     # -- called from any thread
 
     def start(self, name: str) -> None:
         """Start the thread; raises RuntimeError when the system refuses it."""
-        self._thread = start_thread(self._run, name)
+        start_thread(self._run, name)
 
     def add(self, entry: Entry) -> None:
         """Take one more collector; its first tick is now."""
         with self._wake:
             self._entries.append(entry)
-            self._wake.notify()
+            self._wake.notify_all()
 
     def remove(self, entry: Entry) -> Demand:
         """Let a collector go, after a final collection; the returned demand waits for its end."""
         demand = Demand({entry.name})
         with self._wake:
+            if self._over:
+                demand.deliver(entry.name, None)
             entry.leaving = demand
-            self._wake.notify()
+            if entry.lane is not None:
+                entry.lane.interrupt()
+            self._wake.notify_all()
         return demand
 
     def demand(self, names: set[str] | None = None) -> Demand:
         """Ask the named collectors (default: all that are active) for a result now."""
         with self._wake:
-            asked = [
-                entry
-                for entry in self._entries
-                if entry.leaving is None
-                and entry.tracker.state is not HealthState.DISABLED
-                and (names is None or entry.name in names)
-            ]
+            asked = [e for e in self._entries if e.answers_to(names) and not self._over]
             demand = Demand({entry.name for entry in asked})
             for entry in asked:
                 entry.demands.append(demand)
-                self._requested.append(entry)
-            self._wake.notify()
+            self._wake.notify_all()
         return demand
 
     def pause(self, paused: bool) -> None:
         """Hold or resume the ticks; demands are served all the same."""
-        now = self._clock.monotonic()
         with self._wake:
-            if self._paused and not paused:
-                for entry in self._entries:
-                    # Ticks of the pause were not missed, they were not wanted.
-                    entry.schedule.postpone(now)
-            self._paused = paused
-            self._wake.notify()
+            self.paused = paused
+            self._wake.notify_all()
 
     def request_stop(self, reason: str, deadline: float | None = None) -> None:
         """End the loop: final collection, closing of collectors, end of the thread."""
@@ -117,18 +112,52 @@ class Loop:
                 self._deadline = deadline
             for entry in self._entries:
                 if entry.lane is not None:
-                    entry.lane.interrupted.set()
-            self._wake.notify()
+                    entry.lane.interrupt()
+            self._wake.notify_all()
 
-    def declare_late(self, entry: Entry) -> None:
-        """Publish that a collector hangs, in the place of the thread that it hangs in."""
-        self._executor.overrun(entry, final=True)
+    def abandon(self, patience: float) -> None:
+        """Leave behind a thread that hangs in a collector or a sink: say in which, close the rest."""
+        with self._wake:
+            self._over = self._calls.abandoned = True
+            entries = list(self._entries)
+        for entry in entries:
+            self._calls.overrun(entry, final=True)
+        self._executor.muted = True
+
+        def close() -> None:
+            for entry in entries:
+                if entry.occupied:
+                    # From now on it has a lane, where it harms nobody but itself.
+                    entry.blocking = True
+                else:
+                    self._calls.close(entry, clean=self.once is None)
+            self._close_sinks(patience / 2)
+
+        try:
+            start_thread(close, "diagnostics-close").join(patience)
+        except RuntimeError:
+            self._close_sinks(patience)
+
+    def forget(self) -> None:
+        """Be inert, in a forked child which has neither this thread nor its lanes."""
+        self._calls.abandoned = self._executor.muted = True
+
+    def wake(self) -> None:
+        """Have the thread look what there is to do."""
+        with self._wake:
+            self._wake.notify_all()
 
     def is_own_thread(self) -> bool:
         """Whether the caller runs in the loop's thread or in one of its lanes."""
-        if threading.current_thread() is self._thread:
+        if self._ident == current_ident():
             return True
-        return any(entry.lane is not None and entry.lane.is_current() for entry in self._entries)
+        lanes = [entry.lane for entry in (*self._entries, *self._departing)]
+        return any(lane is not None and lane.is_current() for lane in lanes)
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the owner gave the loop up."""
+        return self._calls.abandoned
 
     @property
     def stopping(self) -> bool:
@@ -138,44 +167,66 @@ class Loop:
     # -- the loop's thread
 
     def _run(self) -> None:
+        self._ident = current_ident()
         try:
+            if self.once is not None:
+                self._deadline = self._clock.monotonic() + self.stop_timeout
             self._tell(EventKind.STARTED, {"collectors": [entry.name for entry in self._entries]})
             while self._stop_reason is None:
                 self._serve()
-                if self.once:
+                if self._answered():
                     break
                 self._sleep()
             self._finish()
-            self._tell(EventKind.STOPPED, {"reason": self._stop_reason or "once"})
+            self._tell(EventKind.STOPPED, {"reason": self._stop_reason})
+        except LeftBehindError:
+            pass
         except BaseException as exc:  # noqa: BLE001 - the owner is told; a thread's exception helps nobody
             self.error = exc
+            with suppress(BaseException):  # perhaps the collectors can still be closed
+                self._retire(self._clock.monotonic() + 1.0)
         finally:
             # A collector that hung and comes back later has nobody to tell any more.
-            self.abandoned = True
-            if self.on_end is not None:
-                self.on_end(self)
+            self._executor.muted = True
+            self._dismiss()
+            if not self.abandoned:
+                with suppress(BaseException):  # a clock that fails: nothing is left to be done
+                    self._close_sinks(max(0.5, self._until_deadline()))
             self.ended.set()
 
     def _serve(self) -> None:
-        """Do what is due: demands, ticks, farewells, overruns."""
+        """Do what is due: ticks, demands, farewells, overruns."""
         with self._wake:
-            requested, self._requested = self._requested, []
             entries = list(self._entries)
-        for entry in requested:
-            self._dispatch(entry, self._clock.monotonic())
+            paused = self.paused
+        if paused is not self._held:
+            self._hold(paused, entries)
         self._tick(entries)
         for entry in entries:
             if entry.leaving is not None:
                 self._see_off(entry)
-            if self._is_late(entry):
-                self._executor.overrun(entry)
-        self._watch_clocks()
+            elif entry.demands:
+                self._calls.answer(entry)
+        self._departing = [e for e in self._departing if e.lane is not None and not e.lane.closed]
+        for entry in (*entries, *self._departing):
+            late_at = entry.late_at
+            if late_at is not None and late_at <= self._clock.monotonic():
+                self._calls.overrun(entry)
+        for kind, details in self._watch.news():
+            self._tell(kind, details)
 
-    def _is_late(self, entry: Entry) -> bool:
-        began = entry.running_since
-        if entry.lane is None or began is None or entry.overran:
-            return False
-        return self._clock.monotonic() - began >= entry.patience
+    def _answered(self) -> bool:
+        """Whether a single collection has all its results, or no time left for them."""
+        return self.once is not None and (self.once.complete or self._until_deadline() <= 0)
+
+    def _hold(self, paused: bool, entries: list[Entry]) -> None:
+        self._held = paused
+        if not paused:
+            now = self._clock.monotonic()
+            for entry in entries:
+                # Ticks of the pause were not missed, they were not wanted.
+                entry.schedule.postpone(now)
+        self._tell(EventKind.PAUSED if paused else EventKind.RESUMED, {})
 
     def _tick(self, entries: list[Entry]) -> None:
         missed, late = 0, 0.0
@@ -183,8 +234,7 @@ class Loop:
             now = self._clock.monotonic()
             if not self._wants_ticks(entry):
                 continue
-            if entry.schedule.due < entry.not_before:
-                entry.schedule.postpone(entry.not_before)
+            entry.schedule.postpone(entry.not_before)
             due = entry.schedule.due
             if due > now or self._stop_reason is not None:
                 continue
@@ -192,141 +242,86 @@ class Loop:
             if skipped:
                 missed += skipped
                 late = max(late, now - due)
-            if not self._dispatch(entry, due):
+            if not self._calls.collect(entry, due):
                 skipped += 1
             entry.tracker.missed += skipped
-            entry.tracker.next_run = entry.schedule.due
         if missed:
             self._tell(EventKind.GAP, {"missed": missed, "late_seconds": late})
 
-    def _dispatch(self, entry: Entry, due: float, *, final: bool = False) -> bool:
-        """Collect now, here or in the collector's lane; False when its lane is busy."""
-        if not entry.blocking:
-            self._execute(entry, due, final=final)
-            return True
-        return self._submit(entry, partial(self._execute, entry, due, final=final))
-
-    def _submit(self, entry: Entry, job: Callable[[], None]) -> bool:
-        if entry.lane is None or entry.lane.closed:
-            entry.lane = Lane(f"diagnostics-{entry.name}", self._notify)
-        try:
-            return entry.lane.submit(job)
-        except RuntimeError as exc:
-            self._executor.refused(entry, exc)
-            self._deliver(entry)
-            return True
-
-    def _execute(self, entry: Entry, due: float, *, final: bool = False) -> None:
-        try:
-            self._executor.execute(entry, due, final=final)
-        finally:
-            self._deliver(entry)
-
-    def _deliver(self, entry: Entry) -> None:
-        with self._wake:
-            demands, entry.demands = entry.demands, []
-        for demand in demands:
-            demand.deliver(entry.name, entry.latest)
-
     def _see_off(self, entry: Entry) -> None:
-        """Make a leaving collector's final collection and close it, once its lane is free."""
-        demand = entry.leaving
-        if demand is None or (entry.lane is not None and entry.lane.busy):
-            return
-
-        def farewell() -> None:
-            if entry.tracker.is_active:
-                self._execute(entry, self._clock.monotonic(), final=True)
-            self._executor.retire(entry, clean=True)
-            demand.deliver(entry.name, entry.latest)
-
         with self._wake:
             self._entries.remove(entry)
-        if entry.blocking and entry.lane is not None:
-            entry.lane.submit(farewell)
-            entry.lane.close()
-        else:
-            farewell()
+            self._departing.append(entry)
+        self._calls.see_off(entry)
+
+    def _crashed(self, exc: BaseException) -> None:
+        self.error = exc
+        self.request_stop(f"crashed: {type(exc).__name__}")
 
     def _sleep(self) -> None:
         with self._wake:
-            if self._stop_reason is not None or self._requested:
+            if self._stop_reason is not None or self.paused is not self._held:
                 return
-            if any(e.leaving is not None and not (e.lane and e.lane.busy) for e in self._entries):
-                return
+            for entry in self._entries:
+                if entry.leaving is not None or (entry.demands and (entry.hangs or not entry.busy)):
+                    return
             self._clock.wait(self._wake, self._until_next())
 
     def _until_next(self) -> float | None:
         """Return the seconds until the next tick or overrun; None when nothing is due ever."""
-        moments = [
-            entry.running_since + entry.patience
-            for entry in self._entries
-            if entry.lane is not None and entry.running_since is not None and not entry.overran
-        ]
+        overruns = [entry.late_at for entry in (*self._entries, *self._departing)]
+        moments = [moment for moment in overruns if moment is not None]
         moments += [
             max(entry.schedule.due, entry.not_before) for entry in self._entries if self._wants_ticks(entry)
         ]
-        if not moments:
-            return None
-        return max(0.0, min(moments) - self._clock.monotonic())
+        if self.once is not None and self._deadline is not None:
+            moments.append(self._deadline)
+        return max(0.0, min(moments) - self._clock.monotonic()) if moments else None
 
     def _wants_ticks(self, entry: Entry) -> bool:
-        return not self._paused and entry.leaving is None and entry.tracker.state is not HealthState.DISABLED
-
-    def _notify(self) -> None:
-        with self._wake:
-            self._wake.notify()
+        if self.once is not None:
+            return False
+        return not self._held and entry.leaving is None and entry.tracker.state is not HealthState.DISABLED
 
     # -- the end
 
+    def _until_deadline(self) -> float:
+        return 0.0 if self._deadline is None else self._deadline - self._clock.monotonic()
+
     def _finish(self) -> None:
         now = self._clock.monotonic()
-        deadline = self._deadline if self._deadline is not None else now + self.stop_timeout
-        active = [entry for entry in self._entries if entry.tracker.is_active or entry.leaving]
-        self._collect_finally(active, now + FINAL_SHARE * (deadline - now))
-        self._retire(deadline)
         with self._wake:
-            waiting = [(entry, entry.demands) for entry in self._entries]
-        for entry, demands in waiting:
-            for demand in (*demands, *([entry.leaving] if entry.leaving else [])):
-                demand.deliver(entry.name, None)
+            if self._deadline is None:
+                self._deadline = now + self.stop_timeout
+            deadline = self._deadline
+            entries = list(self._entries)
+        for entry in entries:
+            if entry.leaving is not None:
+                self._see_off(entry)
+        staying = [entry for entry in entries if entry.leaving is None]
+        self._collect_finally(staying, now + FINAL_SHARE * (deadline - now))
+        self._retire(deadline)
 
     def _collect_finally(self, entries: list[Entry], until: float) -> None:
         """Make the final collection; a lane that is not free in time is declared late."""
-        if self.once:
-            first = {entry: True for entry in entries if entry.blocking}
-            for entry in self._await(first, until):
-                self._executor.overrun(entry)
+        if self.once is not None:
+            for entry in entries:
+                self._calls.overrun(entry, final=not entry.hangs)
             return
+        entries = [entry for entry in entries if entry.tracker.is_active]
         #: Collector -> whether its final collection was handed to its lane yet.
-        pending = {entry: self._dispatch(entry, until, final=True) for entry in entries if entry.blocking}
+        pending = {e: self._calls.collect(e, final=True) for e in entries if e.blocking}
         for entry in entries:
             if not entry.blocking:
-                self._execute(entry, self._clock.monotonic(), final=True)
+                self._calls.collect(entry, final=True)
         for entry in self._await(pending, until):
-            self._executor.overrun(entry, final=True)
-
-    def _retire(self, deadline: float) -> None:
-        clean = not self.once
-        pending: dict[Entry, bool] = {}
-        for entry in self._entries:
-            if entry.lane is None:
-                self._executor.retire(entry, clean=clean)
-            elif not entry.lane.busy:
-                pending[entry] = self._submit(entry, partial(self._executor.retire, entry, clean=clean))
-        self._await(dict.fromkeys(pending, True), deadline)
-        for entry in self._entries:
-            if entry.lane is not None:
-                entry.lane.close()
-        for entry in pending:
-            if entry.lane is not None:
-                entry.lane.join(deadline - self._clock.monotonic())
+            self._calls.overrun(entry, final=True)
 
     def _await(self, pending: dict[Entry, bool], until: float) -> list[Entry]:
         """Wait for lanes, handing out what could not be handed out yet; return those that were too late."""
         while pending:
             with self._wake:
-                free = [entry for entry in pending if entry.lane is None or not entry.lane.busy]
+                free = [entry for entry in pending if not entry.busy]
                 remaining = until - self._clock.monotonic()
                 if not free:
                     if remaining <= 0:
@@ -337,21 +332,38 @@ class Loop:
                 if pending[entry]:
                     del pending[entry]
                 else:
-                    pending[entry] = self._dispatch(entry, until, final=True)
+                    pending[entry] = self._calls.collect(entry, final=True)
         return list(pending)
+
+    def _retire(self, deadline: float) -> None:
+        with self._wake:
+            entries = list(self._entries)
+            self._over = True
+        free = [entry for entry in entries if not entry.busy]
+        for entry in entries:
+            self._calls.close(entry, clean=self.once is None)
+            self._calls.go_on()
+        for entry in (*free, *self._departing):
+            if entry.lane is not None:
+                entry.lane.join(deadline - self._clock.monotonic())
+
+    def _dismiss(self) -> None:
+        """Tell whoever still waits that nothing comes any more."""
+        with self._wake:
+            self._over = True
+            waiting = [(entry, entry.demands, entry.leaving) for entry in self._entries]
+        for entry, demands, leaving in waiting:
+            for demand in (*demands, *([leaving] if leaving else [])):
+                demand.deliver(entry.name, None)
+            if self.error is not None and entry.lane is not None:
+                entry.lane.close()
 
     # -- telling
 
     def _tell(self, kind: EventKind, details: dict[str, JsonValue]) -> None:
+        if self.once is not None:
+            return  # a single collection is no run
+        self._calls.go_on()
         now = self._clock.monotonic()
         self._publish(Event(kind, self._clock.wall(now), now, details=details))
-
-    def _watch_clocks(self) -> None:
-        drift = self._clock.drift()
-        if drift is not None and abs(drift - self._drift) >= NOTABLE_STEP_SECONDS:
-            self._tell(EventKind.CLOCK_STEP, {"step_seconds": drift - self._drift})
-            self._drift = drift
-        suspended = self._clock.suspended()
-        if suspended is not None and suspended - self._suspended >= NOTABLE_STEP_SECONDS:
-            self._tell(EventKind.SUSPEND, {"suspended_seconds": suspended - self._suspended})
-            self._suspended = suspended
+        self._calls.go_on()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Final
 
@@ -14,15 +14,22 @@ from .clock import Pid, SystemClock
 from .collector import DiagnosticCollector
 from .entry import Demand, Entry
 from .errors import ConfigurationError, ManagerError
-from .execution import Executor
+from .execution import Executor, health_event
+from .forks import tell_after_fork
 from .handlers import ExceptionHandler
 from .loop import Loop
-from .model import DiagnosticResult, Event, EventKind, Health, JsonValue, ManagerStatus, Record
+from .model import DiagnosticResult, Health, HealthState, JsonValue, ManagerStatus
 from .protocols import Clock, Processor, Sink, Subscriber
-from .schedule import checked_interval, spread
+from .reply import as_reply
+from .roster import Roster
+from .schedule import checked_interval
 from .stream import RecordStream
+from .threads import new_condition
 
 DEFAULT_INTERVAL_SECONDS: Final = 1.0
+#: What a stop waits beyond its patience: only a collector that hangs in the manager's own thread, against
+#: its promise not to block, or a sink that hangs, takes longer.
+GRACE_SECONDS: Final = 0.5
 
 
 class DiagnosticManager:
@@ -54,20 +61,27 @@ class DiagnosticManager:
         self.name = name
         self.interval = checked_interval(interval, f"the manager {name!r}")
         self.exception_handler = exception_handler or ExceptionHandler()
+        if not stop_timeout >= 0 or math.isinf(stop_timeout):
+            raise ConfigurationError(f"stop_timeout is {stop_timeout!r}; give a number of seconds")
+        if max_history is not None and max_history < 0:
+            raise ConfigurationError(
+                f"max_history is {max_history!r}; give 0 or more, or None for everything"
+            )
         self.stop_timeout = stop_timeout
         self._clock: Clock = clock or SystemClock()
         self._processors = tuple(processors)
-        self._stream = RecordStream(sinks, max_history)
-        self._entries: dict[str, Entry] = {}
-        #: Guards _entries, _loop and _status.
-        self._lock = threading.RLock()
+        self._stream = RecordStream(sinks, max_history, self._clock)
+        #: Guards everything below. Nothing waits while it is held.
+        self._lock = new_condition()
+        self._roster = Roster(self.interval)
+        #: The latest run, also when it is over, and the latest single collection outside of one.
         self._loop: Loop | None = None
-        self._status = ManagerStatus.IDLE
-        self._error: BaseException | None = None
+        self._single: Loop | None = None
+        self._rest = ManagerStatus.IDLE
         self._pid = Pid.current()
         for collector in collectors:
-            self._enter(collector)
-        _managers.add(self)
+            self._roster.enter(collector)
+        tell_after_fork(self)
 
     # -- the life of a manager
 
@@ -76,45 +90,43 @@ class DiagnosticManager:
 
         Raises ManagerError when the system refuses a thread.
         """
-        with self._lock:
-            if self._running_loop() is not None:
-                return
-            self._pid = Pid.current()
-            self._start_loop(once=False)
-            self._status = ManagerStatus.RUNNING
+        while True:
+            self._await_rest()
+            with self._lock:
+                if self._running_loop():
+                    return
+                if self._unfinished_loop() is None:
+                    self._pid = Pid.current()
+                    self._start_run()
+                    return
 
     def stop_collecting(self, timeout: float | None = None) -> None:
         """Make the final collection, close the collectors and end the threads; does nothing when stopped.
 
         Returns within ``timeout`` (default: the manager's ``stop_timeout``) even when a collector hangs;
-        its thread is then left behind and its result says so. Raises ManagerError when the manager's
-        own thread had crashed.
+        its thread is then left behind and its result says so. Called from a collector or a subscriber, it
+        only asks for the stop. Raises ManagerError when the manager's own thread had crashed.
         """
         loop = self._loop
         if loop is None or self._pid != Pid.current():
             return
-        patience = self.stop_timeout if timeout is None else timeout
-        loop.request_stop("stop_collecting", self._clock.monotonic() + patience)
-        if loop.is_own_thread():
-            return
-        # Half a second more than the loop gives itself: only a collector that hangs in the manager's own
-        # thread, against its promise not to block, takes longer.
-        if not loop.ended.wait(patience + 0.5):
-            self._abandon(loop)
-        with self._lock:
-            if self._loop is loop:
-                self._loop = None
-        self._stream.close()
-        if loop.error is not None:
+        if not loop.ended.is_set() and not loop.abandoned:
+            patience = self.stop_timeout if timeout is None else max(0.0, timeout)
+            loop.request_stop("stop_collecting", self._clock.monotonic() + patience)
+            if loop.is_own_thread():
+                return
+            self._await_end(loop, patience)
+        if loop.error is not None and not loop.error_told:
+            loop.error_told = True
             raise ManagerError(f"{self.name} crashed: {loop.error!r}") from loop.error
 
     def pause(self) -> None:
         """Hold the ticks; collections on demand and the final one are made all the same."""
-        self._pause(True, ManagerStatus.RUNNING, ManagerStatus.PAUSED, EventKind.PAUSED)
+        self._pause(True)
 
     def resume(self) -> None:
         """Take the ticks up again; those of the pause do not count as missed."""
-        self._pause(False, ManagerStatus.PAUSED, ManagerStatus.RUNNING, EventKind.RESUMED)
+        self._pause(False)
 
     def __enter__(self) -> DiagnosticManager:
         self.start_collecting()
@@ -133,14 +145,19 @@ class DiagnosticManager:
     @property
     def status(self) -> ManagerStatus:
         """IDLE before the first start, then RUNNING, PAUSED, STOPPED, or ERROR with ``error`` set."""
+        loop = self._loop
+        if loop is None:
+            return self._rest
         if self._pid != Pid.current():
             return ManagerStatus.STOPPED
-        return self._status
+        if loop.ended.is_set() or loop.abandoned:
+            return ManagerStatus.STOPPED if loop.error is None else ManagerStatus.ERROR
+        return ManagerStatus.PAUSED if loop.paused else ManagerStatus.RUNNING
 
     @property
     def error(self) -> BaseException | None:
-        """What crashed the manager's thread; None in all but the ERROR status."""
-        return self._error
+        """What crashed the manager in the latest run; None when nothing did."""
+        return None if self._loop is None else self._loop.error
 
     @property
     def is_running(self) -> bool:
@@ -150,47 +167,65 @@ class DiagnosticManager:
     @property
     def is_collecting(self) -> bool:
         """Whether a collector is being asked at this moment."""
-        return any(entry.running_since is not None for entry in list(self._entries.values()))
+        return any(entry.running_since is not None for entry in self._roster.all())
 
     def is_healthy(self) -> bool:
         """Whether the manager's own thread has not crashed."""
-        return self._error is None
+        return self.error is None
 
     # -- collectors
 
     def add_collector(self, collector: DiagnosticCollector) -> None:
         """Add a collector; when running, it is asked at once. Raises ConfigurationError for a taken name."""
         with self._lock:
-            entry = self._enter(collector)
-            loop = self._running_loop()
-            if loop is not None:
-                self._place(entry, self._clock.monotonic())
+            entry = self._roster.enter(collector)
+            if loop := self._running_loop():
+                self._roster.place(entry, self._clock.monotonic())
                 loop.add(entry)
 
     def remove_collector(self, name: str, timeout: float | None = None) -> bool:
         """Remove a collector, after its final collection when running; False when it hangs.
 
-        Raises ConfigurationError when there is no collector of that name.
+        One that hangs is closed when it returns; what it returns is nobody's. Raises ConfigurationError
+        when there is no collector of that name.
         """
         with self._lock:
-            entry = self._entry(name)
-            del self._entries[name]
-            loop = self._running_loop()
-        if loop is None:
-            return True
-        demand = loop.remove(entry)
+            entry = self._roster.leave(name)
+            if not (loop := self._running_loop()):
+                return True
+            demand = loop.remove(entry)
         if loop.is_own_thread():
             return True
-        return demand.wait(self.stop_timeout if timeout is None else timeout)
+        gone = demand.wait(self.stop_timeout if timeout is None else timeout)
+        entry.muted = not gone
+        if gone and entry.lane is not None:
+            entry.lane.join(GRACE_SECONDS)
+        return gone
+
+    def disable_collector(self, name: str, reason: str = "by hand") -> None:
+        """Ask a collector no more, until it is enabled or the manager is started again."""
+        entry = self._roster.get(name)
+        if entry.tracker.disable(reason):
+            self._tell_health(entry)
+
+    def enable_collector(self, name: str) -> None:
+        """Ask a collector again that was disabled, by hand or by a strategy."""
+        entry = self._roster.get(name)
+        if entry.tracker.enable():
+            self._tell_health(entry)
 
     @property
     def collectors(self) -> list[str]:
         """The names of the collectors, in the order in which they were added."""
-        return list(self._entries)
+        return [entry.name for entry in self._roster.all()]
 
     def health(self, name: str) -> Health:
         """Return a collector's health; raises ConfigurationError when there is none of that name."""
-        return self._entry(name).tracker.account()
+        entry = self._roster.get(name)
+        account = entry.tracker.account()
+        if self.status is not ManagerStatus.RUNNING or account.state is HealthState.DISABLED:
+            return account
+        return replace(account, next_run=max(entry.schedule.due, entry.not_before))
 
     # -- results
 
@@ -200,29 +235,43 @@ class DiagnosticManager:
         Instead of data, ``{"error": {"type": …, "message": …}}`` says why a collector has none. A manager
         that does not run collects once and closes its collectors again.
         """
-        return self._report(self.collect_now(timeout=timeout))
+        return self._reply(self.collect_now(timeout=timeout))
 
     def collect_now(
         self, names: Iterable[str] | None = None, timeout: float | None = None
     ) -> dict[str, DiagnosticResult]:
         """Ask the named collectors (default: all) now and return their results by name.
 
-        A collector that gives no result within ``timeout`` (default: ``stop_timeout``) is missing.
+        A collector that gives no result within ``timeout`` (default: ``stop_timeout``) is missing, as is
+        one that is disabled. Raises ConfigurationError for a name that no collector has.
         """
-        with self._lock:
-            demand = self.request(names) or self._start_loop(once=True).first_demand
-        demand.wait(self.stop_timeout if timeout is None else timeout)
+        wanted = None if names is None else {self._roster.get(name).name for name in names}
+        if self._owns_current_thread():
+            raise ManagerError("a collector cannot ask its own manager to collect")
+        patience = self.stop_timeout if timeout is None else max(0.0, timeout)
+        while True:
+            with self._lock:
+                if loop := self._running_loop():
+                    demand = loop.demand(wanted)
+                    break
+                if self._unfinished_loop() is None:
+                    loop = self._start_single(wanted, patience)
+                    demand = loop.once or Demand(set())
+                    break
+            self._await_rest()
+        demand.wait(patience)
+        if loop.once is not None:
+            self._await_end(loop, patience)
         return dict(demand.results)
 
     def request(self, names: Iterable[str] | None = None) -> Demand | None:
-        """Ask as ``collect_now`` does, without waiting for the results; None when the manager does not run."""
+        """Ask as ``collect_now`` does, without waiting: the demand's ``wait`` and ``results`` are for that.
+
+        None when the manager does not run. Names that no collector has are left out.
+        """
         with self._lock:
             loop = self._running_loop()
-            if loop is None:
-                return None
-            if loop.is_own_thread():
-                raise ManagerError("a collector cannot ask its own manager to collect")
-            return loop.demand(None if names is None else set(names))
+            return None if loop is None else loop.demand(None if names is None else set(names))
 
     async def collect_all_async(self, timeout: float | None = None) -> dict[str, JsonValue]:
         """Do as ``collect_all`` does, without blocking the running event loop."""
@@ -232,12 +281,12 @@ class DiagnosticManager:
 
     def snapshot(self) -> dict[str, JsonValue]:
         """Return the latest result of every collector in the form of ``collect_all``; asks nobody."""
-        latest = {name: entry.latest for name, entry in list(self._entries.items())}
-        return self._report({name: result for name, result in latest.items() if result is not None})
+        latest = ((entry.name, entry.latest) for entry in self._roster.all())
+        return self._reply({name: result for name, result in latest if result is not None})
 
     def latest(self, name: str) -> DiagnosticResult | None:
         """Return a collector's latest result; None before its first one."""
-        return self._entry(name).latest
+        return self._roster.get(name).latest
 
     def get_results(self) -> list[DiagnosticResult]:
         """Return the kept results, oldest first, as a new list."""
@@ -253,80 +302,39 @@ class DiagnosticManager:
 
     def sink_failures(self) -> dict[str, str]:
         """Return what sinks and subscribers failed with, by name; empty when nothing failed."""
-        failures = self._stream.failures()
-        if self._stream.dropped:
-            failures["stream"] = (
-                f"{self._stream.dropped} records dropped: a sink held the stream for too long"
-            )
-        return failures
+        return self._stream.failures()
 
     # -- inside
 
-    def _enter(self, collector: object) -> Entry:
-        if not isinstance(collector, DiagnosticCollector):
-            hint = (
-                f"did you mean {collector.__name__}()?"
-                if isinstance(collector, type)
-                else ("derive its class from DiagnosticCollector")
-            )
-            raise ConfigurationError(f"{collector!r} is not a collector; {hint}")
-        name = collector.name
-        if name in self._entries or name in ("timestamp", "error"):
-            why = "is taken" if name in self._entries else "is reserved"
-            raise ConfigurationError(f"the collector name {name!r} {why}; give this one a name of its own")
-        interval = checked_interval(
-            self.interval if collector.interval is None else collector.interval, f"the collector {name!r}"
-        )
-        entry = Entry(collector, interval)
-        self._entries[name] = entry
-        return entry
+    def _start_run(self) -> None:
+        self._roster.begin(self._clock.monotonic())
+        self._loop = self._start_loop(self._make_loop(self._roster.all()))
 
-    def _entry(self, name: str) -> Entry:
-        try:
-            return self._entries[name]
-        except KeyError:
-            known = ", ".join(self._entries) or "none"
-            raise ConfigurationError(f"no collector is named {name!r}; there are: {known}") from None
+    def _start_single(self, names: set[str] | None, patience: float) -> Loop:
+        """Collect once, outside of a run. The accounts of the latest run are kept."""
+        self._pid = Pid.current()
+        asked = [entry for entry in self._roster.all() if entry.answers_to(names)]
+        loop = self._make_loop(asked)
+        loop.once = Demand({entry.name for entry in asked})
+        loop.stop_timeout = patience
+        for entry in asked:
+            entry.forget_demands()
+            entry.demands.append(loop.once)
+        self._single = self._start_loop(loop)
+        return self._single
 
-    def _place(self, entry: Entry, start: float) -> None:
-        """Give a collector its first tick now, and a share of the interval that others leave free."""
-        offset = 0.0
-        if not entry.collector.aligned:
-            peers = [e for e in self._entries.values() if e.interval == entry.interval]
-            peers = [e for e in peers if not e.collector.aligned]
-            offset = spread(peers.index(entry)) * entry.interval
-        entry.reset(start, offset)
-
-    def _start_loop(self, *, once: bool) -> Loop:
-        publish: Callable[[Record], None] = self._stream.publish
-        current: list[Loop] = []
-
-        def publish_if_current(record: Record) -> None:
-            # A loop that was left behind, or a forked child, has nothing more to say.
-            if current and not current[0].abandoned and self._pid == Pid.current():
-                publish(record)
-
-        def request_stop(reason: str) -> None:
-            current[0].request_stop(reason)
-
-        executor = Executor(
-            self._clock, self._processors, lambda: self.exception_handler, publish_if_current, request_stop
-        )
-        now = self._clock.monotonic()
-        for entry in self._entries.values():
-            self._place(entry, now)
-        loop = Loop(self._entries.values(), executor, self._clock, publish_if_current)
-        current.append(loop)
+    def _make_loop(self, entries: Iterable[Entry]) -> Loop:
+        executor = partial(Executor, self._clock, self._processors, lambda: self.exception_handler)
+        loop = Loop(entries, self._clock, executor, self._stream.publish, self._stream.close)
         loop.stop_timeout = self.stop_timeout
-        loop.once = once
-        loop.on_end = self._loop_ended
-        self._error = None
+        return loop
+
+    def _start_loop(self, loop: Loop) -> Loop:
+        self._stream.open()
         try:
             loop.start(self.name)
         except RuntimeError as exc:
             raise ManagerError(f"{self.name} cannot start: the system refused a thread ({exc})") from exc
-        if not once:
-            self._loop = loop
         return loop
 
     def _running_loop(self) -> Loop | None:
@@ -335,62 +343,54 @@ class DiagnosticManager:
             return None
         return loop
 
-    def _loop_ended(self, loop: Loop) -> None:
-        if self._loop is loop:
-            self._error = loop.error
-            self._status = ManagerStatus.ERROR if loop.error is not None else ManagerStatus.STOPPED
-
-    def _abandon(self, loop: Loop) -> None:
-        """Leave a loop behind whose thread hangs in a collector, and say which."""
-        for entry in list(self._entries.values()):
-            if entry.running_since is not None and not entry.overran:
-                loop.declare_late(entry)
-        loop.abandoned = True
-        self._status = ManagerStatus.STOPPED
-
-    def _pause(self, paused: bool, wanted: ManagerStatus, following: ManagerStatus, kind: EventKind) -> None:
-        with self._lock:
-            loop = self._running_loop()
-            if loop is None or self._status is not wanted:
-                return
-            loop.pause(paused)
-            self._status = following
-        now = self._clock.monotonic()
-        self._stream.publish(Event(kind, self._clock.wall(now), now))
-
-    def _report(self, results: dict[str, DiagnosticResult]) -> dict[str, JsonValue]:
-        now = self._clock.wall(self._clock.monotonic())
-        report: dict[str, JsonValue] = {"timestamp": now.isoformat()}
-        for name, entry in list(self._entries.items()):
-            result = results.get(name)
-            if result is not None and result.error is None:
-                report[name] = result.data
+    def _unfinished_loop(self) -> Loop | None:
+        """Return a loop that is on its way to its end, a run's or a single collection's."""
+        for loop in (self._loop, self._single):
+            if loop is None or loop.ended.is_set() or loop.abandoned or self._pid != Pid.current():
                 continue
-            error, message = "timeout", "no result yet"
-            if result is not None and result.error is not None:
-                error, message = result.error.type.value, result.error.message
-            elif not entry.tracker.is_active:
-                error, message = "unavailable", entry.tracker.reason or entry.tracker.state.value
-            report[name] = {"error": {"type": error, "message": message}}
-        return report
+            if loop.stopping or loop.once is not None:
+                return loop
+        return None
 
-    def _after_fork_in_child(self) -> None:
-        self._lock = threading.RLock()
-        self._loop = None
+    def _await_rest(self) -> None:
+        """Wait until no collector is asked by a run that ends or by a single collection."""
+        while (loop := self._unfinished_loop()) is not None:
+            if self._owns_current_thread():
+                raise ManagerError("a collector or subscriber cannot wait for the end of its own manager")
+            self._await_end(loop, loop.stop_timeout)
+
+    def _await_end(self, loop: Loop, patience: float) -> None:
+        if not loop.ended.wait(patience + GRACE_SECONDS):
+            loop.abandon(GRACE_SECONDS)
+
+    def _owns_current_thread(self) -> bool:
+        return any(loop is not None and loop.is_own_thread() for loop in (self._loop, self._single))
+
+    def _pause(self, paused: bool) -> None:
+        with self._lock:
+            if loop := self._running_loop():
+                loop.pause(paused)
+
+    def _tell_health(self, entry: Entry) -> None:
+        self._stream.publish(health_event(entry, self._clock))
+        if loop := self._running_loop():
+            loop.wake()
+
+    def _reply(self, results: dict[str, DiagnosticResult]) -> dict[str, JsonValue]:
+        now = self._clock.wall(self._clock.monotonic())
+        return as_reply(self._roster.all(), results, now)
+
+    def after_fork_in_child(self) -> None:
+        """Be inert in a forked child, which has neither our threads nor a right to the sinks."""
+        self._lock = new_condition()
         self._stream.after_fork_in_child()
-
-
-#: One hook for the whole process: at-fork hooks cannot be taken back, and managers come and go.
-_managers: weakref.WeakSet[DiagnosticManager] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for manager in list(_managers):
-        manager._after_fork_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+        for loop in (self._loop, self._single):
+            if loop is not None:
+                loop.forget()
+                self._rest = ManagerStatus.STOPPED
+        self._loop = self._single = None
+        for entry in self._roster.all():
+            entry.after_fork_in_child()
 
 
 @contextmanager

@@ -100,7 +100,9 @@ class DiagnosticResult:
 class EventKind(str, Enum):
     """What an event tells."""
 
+    #: A run began: ``details`` has collectors, their names.
     STARTED = "started"
+    #: A run ended: ``details`` has reason.
     STOPPED = "stopped"
     PAUSED = "paused"
     RESUMED = "resumed"

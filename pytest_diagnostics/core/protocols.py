@@ -24,7 +24,10 @@ class Sink(Protocol):
         """Take one record. Raising is counted against the sink and reaches nobody else."""
 
     def close(self) -> object:
-        """Write what is held back. Called once, after the last record."""
+        """Write what is held back. Called at the end of a run, after its last record.
+
+        A manager that is started again writes to its sinks again.
+        """
 
 
 class Clock(Protocol):

@@ -23,39 +23,47 @@ def checked_interval(interval: object, whose: str) -> float:
 
 
 class Schedule:
-    """The ticks of one collector: one at ``start``, then at ``start + offset + k * interval``."""
+    """The ticks of one collector: the first at once, then those at ``origin + offset + k * interval``."""
 
-    __slots__ = ("_offset", "_start", "_tick", "interval")
+    __slots__ = ("_first", "_origin", "_tick", "interval")
 
-    def __init__(self, start: float, interval: float, offset: float = 0.0) -> None:
-        """``offset`` (less than the interval) shifts every tick but the first, to spread the work."""
-        self._start = start
+    def __init__(
+        self, origin: float, interval: float, offset: float = 0.0, *, first: float | None = None
+    ) -> None:
+        """``offset`` shifts every tick but the first; ``first`` is when that is (default: the origin)."""
+        self._origin = origin + offset
         self.interval = interval
-        self._offset = offset
-        #: -1 stands for the first tick, which an offset does not shift.
-        self._tick = -1 if offset else 0
+        self._first: float | None = origin if first is None else first
+        #: The number of the next tick, once the first one is over.
+        self._tick = math.floor((self._first - self._origin) / interval) + 1
 
     @property
     def due(self) -> float:
         """The next deadline."""
-        if self._tick < 0:
-            return self._start
-        return self._start + self._offset + self._tick * self.interval
+        return self._at(self._tick) if self._first is None else self._first
 
     def advance(self, now: float) -> int:
         """Move to the first deadline after ``now``; return how many whole ticks were skipped by it."""
-        following = self._tick + 1
-        reached = math.floor((now - self._start - self._offset) / self.interval)
-        self._tick = max(following, reached + 1)
+        following = self._tick if self._first is not None else self._tick + 1
+        self._first = None
+        self._tick = max(following, math.floor((now - self._origin) / self.interval) + 1)
         # A tick that is due at this very instant by the arithmetic of floats is not in the future.
-        while self.due <= now:
+        while self._at(self._tick) <= now:
             self._tick += 1
-        return max(0, self._tick - following)
+        return self._tick - following
 
     def postpone(self, until: float) -> None:
         """Skip to the first deadline at or after ``until``, as a back-off does."""
-        while self.due < until:
-            self._tick = max(self._tick + 1, math.floor((until - self._start - self._offset) / self.interval))
+        if self.due >= until:
+            return
+        if self._first is not None:
+            self._first = None
+        self._tick = max(self._tick, math.floor((until - self._origin) / self.interval))
+        while self._at(self._tick) < until:
+            self._tick += 1
+
+    def _at(self, tick: int) -> float:
+        return self._origin + tick * self.interval
 
 
 def spread(ordinal: int) -> float:

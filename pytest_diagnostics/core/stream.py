@@ -7,13 +7,17 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from .model import DiagnosticResult, Event, EventKind, Execution, Record
-from .protocols import Sink, Subscriber
+from .clock import Pid
+from .model import DiagnosticResult, Event, EventKind, Record
+from .protocols import Clock, Sink, Subscriber
+from .threads import current_ident, new_condition
 
 #: A sink that fails this often in a row is asked no more; it reaches nobody else meanwhile.
 MAX_SINK_FAILURES: Final = 10
-#: How long a record waits for a sink that another thread is stuck in, before it is dropped and counted.
-EMIT_TIMEOUT_SECONDS: Final = 5.0
+#: How long the others wait for a sink that another thread is stuck in, before they go on without it.
+PATIENCE_SECONDS: Final = 5.0
+#: Records that wait for such a sink; what comes beyond is dropped and counted.
+MAX_PENDING: Final = 10_000
 
 
 class _Target:
@@ -25,41 +29,75 @@ class _Target:
         self.failures = 0
         self.failures_in_row = 0
         self.last_failure: str | None = None
+        self.told = False
+        self.closing = False
+        #: True while a thread that was given up is still inside.
+        self.stuck = False
+
+    def failed(self, message: str) -> None:
+        self.failures += 1
+        self.failures_in_row += 1
+        self.last_failure = message
 
 
 class RecordStream:
-    """Hands every record to every target, in order, from one thread at a time."""
+    """Hands every record to every target, in order, from one thread at a time.
 
-    def __init__(self, sinks: Iterable[Sink], max_history: int | None) -> None:
-        self._lock = threading.Lock()
-        self._sinks = tuple(sinks)
-        self._sink_targets = [_Target(type(sink).__name__, sink.write) for sink in self._sinks]
-        self._subscribers: list[_Target] = []
+    Whoever publishes while another thread hands out leaves its record to that thread: a slow target
+    delays nobody but the thread that is inside it.
+    """
+
+    def __init__(self, sinks: Iterable[Sink], max_history: int | None, clock: Clock) -> None:
+        self._clock = clock
+        self._sinks = tuple((sink, _Target(type(sink).__name__, sink.write)) for sink in sinks)
+        self._subscribers: tuple[_Target, ...] = ()
+        #: Guards everything below; never held while a target is called.
+        self._lock = new_condition()
         self._history: deque[DiagnosticResult] = deque(maxlen=max_history)
-        #: Records that no target got, because one of them held the stream for too long.
+        self._pending: deque[Record] = deque()
+        #: When the thread that hands out took the record it is at; None when nobody hands out.
+        self._handing_since: float | None = None
+        self._holder: _Target | None = None
+        #: Changed when a stuck thread is given up, so that it does not go on when it comes back.
+        self._turn = 0
+        #: Records that not every target got, because one of them held the stream for too long.
         self.dropped = 0
+
+    def open(self) -> None:
+        """Begin a run: every target gets a fresh chance."""
+        with self._lock:
+            for target in self._targets():
+                target.failures_in_row = 0
+                target.told = target.closing = False
 
     def publish(self, record: Record) -> None:
         """Hand out one record. A target that raises is counted; the others get the record all the same."""
-        if not self._lock.acquire(timeout=EMIT_TIMEOUT_SECONDS):
-            self.dropped += 1
-            return
-        try:
+        now = self._clock.monotonic()
+        with self._lock:
             if isinstance(record, DiagnosticResult):
                 self._history.append(record)
-            for failed in [t for t in self._targets() if not self._hand(t, record)]:
-                self._tell_failure(failed, record)
-        finally:
-            self._lock.release()
+            if len(self._pending) >= MAX_PENDING:
+                self.dropped += 1
+            else:
+                self._pending.append(record)
+            if self._handing_since is not None:
+                if now - self._handing_since < PATIENCE_SECONDS:
+                    return
+                self._give_up_holder()
+            self._handing_since = now
+            turn = self._turn
+        self._hand_out(turn)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Tell ``subscriber`` every record from now on; return the function that ends it."""
         target = _Target(getattr(subscriber, "__name__", type(subscriber).__name__), subscriber)
-        # A new list each time: a record that is being handed out goes on over the old one.
-        self._subscribers = [*self._subscribers, target]
+        with self._lock:
+            # A new tuple each time: a record that is being handed out goes on over the old one.
+            self._subscribers = (*self._subscribers, target)
 
         def unsubscribe() -> None:
-            self._subscribers = [t for t in self._subscribers if t is not target]
+            with self._lock:
+                self._subscribers = tuple(t for t in self._subscribers if t is not target)
 
         return unsubscribe
 
@@ -73,58 +111,119 @@ class RecordStream:
         with self._lock:
             self._history.clear()
 
-    def close(self) -> None:
-        """Let every sink write what it holds back."""
-        for target, sink in zip(self._sink_targets, self._sinks, strict=True):
+    def close(self, patience: float) -> None:
+        """End a run: let every sink write what it holds back. One that a thread is stuck in is left out."""
+        with self._lock:
+            if self._handing_since is not None:
+                self._lock.wait_for(lambda: self._handing_since is None, patience)
+            if self._handing_since is not None:
+                self._give_up_holder()
+        for sink, target in self._sinks:
+            with self._lock:
+                if target.closing or target.stuck:
+                    continue
+                target.closing = True
             try:
                 sink.close()
-            except Exception as exc:  # noqa: BLE001 - a sink's failure reaches nobody else
-                self._count(target, exc)
+            except BaseException as exc:  # noqa: BLE001 - a sink's failure reaches nobody else
+                self._failed(target, exc)
 
     def failures(self) -> dict[str, str]:
         """Return what sinks and subscribers failed with: name -> "3 times, last: OSError: …"."""
-        return {
-            target.name: f"{target.failures} times, last: {target.last_failure}"
-            for target in self._targets()
-            if target.failures
-        }
+        told: dict[str, str] = {}
+        for target in self._targets():
+            if target.failures:
+                name = target.name
+                while name in told:
+                    name += "'"
+                told[name] = f"{target.failures} times, last: {target.last_failure}"
+        if self.dropped:
+            told["stream"] = f"{self.dropped} records dropped: a sink held the stream for too long"
+        return told
 
     def after_fork_in_child(self) -> None:
         """Make the lock anew and let go of the sinks: what they hold belongs to the parent."""
-        self._lock = threading.Lock()
+        self._lock = new_condition()
         self._sinks = ()
-        self._sink_targets = []
-        self._subscribers = []
+        self._subscribers = ()
+        self._pending.clear()
+        self._handing_since = None
+        self._holder = None
 
-    def _targets(self) -> list[_Target]:
-        return [*self._sink_targets, *self._subscribers]
+    # -- inside
 
-    def _hand(self, target: _Target, record: Record) -> bool:
-        if target.failures_in_row >= MAX_SINK_FAILURES:
-            return True
+    def _targets(self) -> tuple[_Target, ...]:
+        return (*(target for _, target in self._sinks), *self._subscribers)
+
+    def _give_up_holder(self) -> None:
+        """Go on without the target that a thread is stuck in. Called with the lock held."""
+        if self._holder is not None:
+            self._holder.stuck = True
+            self._holder.failed(f"it kept a record for more than {PATIENCE_SECONDS:g} s")
+            self.dropped += 1
+        self._holder = None
+        self._handing_since = None
+        self._turn += 1
+
+    def _hand_out(self, turn: int) -> None:
+        pid = Pid.current()
+        try:
+            while (record := self._next(turn)) is not None:
+                for target in self._targets():
+                    self._hand(turn, target, record)
+                    # A target that forks returns twice; in the child nobody is to be told.
+                    if turn != self._turn or pid != Pid.current():
+                        return
+        finally:
+            with self._lock:
+                if turn == self._turn:
+                    self._handing_since = None
+                    self._holder = None
+                self._lock.notify_all()
+
+    def _next(self, turn: int) -> Record | None:
+        with self._lock:
+            if turn != self._turn:
+                return None
+            if not self._pending:
+                # Here and not later: who publishes from now on hands out itself.
+                self._handing_since = None
+                self._turn += 1
+                return None
+            self._handing_since = self._clock.monotonic()
+            return self._pending.popleft()
+
+    def _hand(self, turn: int, target: _Target, record: Record) -> None:
+        if target.failures_in_row >= MAX_SINK_FAILURES or target.stuck:
+            return
+        with self._lock:
+            if turn != self._turn:
+                return
+            self._holder = target
         try:
             target.write(record)
-        except Exception as exc:  # noqa: BLE001 - a target's failure reaches nobody else
-            self._count(target, exc)
-            return False
-        target.failures_in_row = 0
-        return True
+        except BaseException as exc:  # a target's failure reaches nobody else
+            self._failed(target, exc)
+            # Ctrl-C in the main thread is meant for the program, wherever it was caught.
+            if isinstance(exc, KeyboardInterrupt) and current_ident() == threading.main_thread().ident:
+                raise
+        else:
+            target.failures_in_row = 0
+        finally:
+            # A thread that was given up has come back: the target can be used again.
+            if turn != self._turn:
+                target.stuck = False
 
-    def _count(self, target: _Target, exc: Exception) -> None:
-        target.failures += 1
-        target.failures_in_row += 1
-        target.last_failure = f"{type(exc).__name__}: {exc}"
-
-    def _tell_failure(self, failed: _Target, record: Record) -> None:
-        """Tell the other targets once a series of failures; a failure while telling is only counted."""
-        if failed.failures_in_row != 1 or isinstance(record, Execution):
-            return
-        event = Event(
-            EventKind.SINK_FAILED,
-            record.timestamp,
-            record.monotonic,
-            details={"sink": failed.name, "message": failed.last_failure},
-        )
-        for target in self._targets():
-            if target is not failed:
-                self._hand(target, event)
+    def _failed(self, target: _Target, exc: BaseException) -> None:
+        """Count a failure and tell the others of the first one in a run."""
+        with self._lock:
+            target.failed(f"{type(exc).__name__}: {exc}")
+            if target.told or target.closing:
+                return
+            target.told = True
+            now = self._clock.monotonic()
+            details = {"sink": target.name, "message": target.last_failure}
+            # To the front: it is told before the records that follow.
+            self._pending.appendleft(
+                Event(EventKind.SINK_FAILED, self._clock.wall(now), now, details={**details})
+            )

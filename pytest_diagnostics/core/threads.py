@@ -1,4 +1,4 @@
-"""Threads that a test does not notice by its signals."""
+"""Threads that a test does not notice by its signals, and locks that its mocks do not reach."""
 
 from __future__ import annotations
 
@@ -8,9 +8,49 @@ from collections.abc import Callable
 
 # Bound here: a test that mocks threading.Thread or signal.pthread_sigmask shall not meet our call.
 _Thread = threading.Thread
+_Condition = threading.Condition
+_RLock = threading.RLock
 _start = threading.Thread.start
 _mask = getattr(signal, "pthread_sigmask", None)
 _every_signal = signal.valid_signals() if hasattr(signal, "valid_signals") else set()
+#: The identity of the calling thread.
+current_ident = threading.get_ident
+
+
+def new_condition() -> threading.Condition:
+    """Return a condition on a re-entrant lock.
+
+    Re-entrant because a signal handler runs between two instructions of the main thread, also of those
+    that hold the lock, and may well call ``stop_collecting``.
+    """
+    return _Condition(_RLock())
+
+
+class Flag:
+    """What ``threading.Event`` is; that class builds itself from names that a test may have replaced."""
+
+    __slots__ = ("_condition", "_set")
+
+    def __init__(self) -> None:
+        self._condition = new_condition()
+        self._set = False
+
+    def is_set(self) -> bool:
+        """Whether the flag was set."""
+        return self._set
+
+    def set(self) -> None:
+        """Set the flag and wake everybody who waits for it."""
+        with self._condition:
+            self._set = True
+            self._condition.notify_all()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for the flag; False when it is not set after ``timeout`` seconds."""
+        with self._condition:
+            if not self._set:
+                self._condition.wait(max(0.0, timeout))
+            return self._set
 
 
 def start_thread(target: Callable[[], None], name: str) -> threading.Thread:
@@ -23,8 +63,10 @@ def start_thread(target: Callable[[], None], name: str) -> threading.Thread:
     if _mask is None:  # Windows has no masks
         _start(thread)
         return thread
-    previous = _mask(signal.SIG_BLOCK, _every_signal)
+    # Read before it is changed: a signal that arrives in between raises here, with nothing to restore.
+    previous = _mask(signal.SIG_BLOCK, ())
     try:
+        _mask(signal.SIG_BLOCK, _every_signal)
         _start(thread)
     finally:
         _mask(signal.SIG_SETMASK, previous)
