@@ -141,14 +141,13 @@ class Stall(NamedTuple):
 def pressure(data: bytes) -> dict[str, Stall]:
     """Return the lines "some" and "full" of a pressure file, as far as they are there."""
     found: dict[str, Stall] = {}
-    for line in data.split(b"\n"):
-        words = line.split()
-        if len(words) < 2:
-            continue
-        values = dict(word.split(b"=", 1) for word in words[1:] if b"=" in word)
+    for line in data.splitlines():
+        # some avg10=0.21 avg60=0.29 avg300=0.28 total=7829691
+        kind, _, rest = line.partition(b" avg10=")
+        average, _, rest = rest.partition(b" ")
         try:
-            found[words[0].decode()] = Stall(float(values[b"avg10"]), int(values[b"total"]))
-        except (KeyError, ValueError):
+            found[kind.decode()] = Stall(float(average), int(rest.rpartition(b" total=")[2]))
+        except ValueError:
             continue
     return found
 
