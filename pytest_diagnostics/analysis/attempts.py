@@ -15,6 +15,8 @@ from .schema import Attempt, Collection, Limit, Phase, Stretch, Subtest, Usage
 Identity = tuple[str, int, str, int, int]
 
 MAX_FAILURE = 2000
+#: The outcome of a phase that an interruption left without a report.
+INTERRUPTED = "interrupted"
 _ORDER = ("setup", "call", "teardown")
 _LAST = frozenset({"rss_bytes", "fds", "threads", "children"})
 
@@ -111,7 +113,7 @@ def attempts_of(recording: Recording) -> list[tuple[Attempt, float]]:
 def running_phase(attempt: Attempt) -> str | None:
     """Return the phase in which the run ended, None for a complete attempt."""
     for phase in attempt["phases"]:
-        if phase["wall_seconds"] is None:
+        if phase["wall_seconds"] is None or phase["outcome"] == INTERRUPTED:
             return phase["when"]
     return None
 
@@ -220,7 +222,12 @@ def _reached(draft: _Draft) -> float:
 
 def _finished(draft: _Draft) -> Attempt:
     complete = "teardown" in draft.phases and draft.phases["teardown"]["wall_seconds"] is not None
-    if not complete and all(phase["wall_seconds"] is not None for phase in draft.phases.values()):
+    open_ones = [
+        phase
+        for phase in draft.phases.values()
+        if phase["wall_seconds"] is None or phase["outcome"] == INTERRUPTED
+    ]
+    if not complete and not open_ones:
         when = _next_phase(draft)
         draft.phases[when] = Phase(
             when=when,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..core.recording import Column, Recording
+from ..core.recording import CollectorResults, Column, Recording
 from ..core.series import thin
 from .schema import Series
-from .windows import typical_interval
+from .windows import rank, typical_interval
 
 MAX_POINTS = 2000
 #: Series in one summary; the page that holds them must still open.
@@ -17,27 +17,45 @@ MAX_SERIES = 600
 GAP_INTERVALS = 2.5
 
 
-def series_of(recording: Recording, interval: float) -> list[Series]:
-    """Return every series with its gaps; a shard's own order, which is that of its collectors' data."""
+def series_of(recording: Recording, interval: float) -> tuple[list[Series], int]:
+    """Return every series with its gaps, and how many were left out because there are too many.
+
+    They keep the order of their shards and their collectors' data. Of too many, the telling ones stay, then
+    the long ones: those of processes that came and went are many and short.
+    """
+    columns = [
+        (shard, results, column)
+        for shard in recording.shards
+        for results in shard.collectors.values()
+        for column in results.columns.values()
+    ]
+    beyond = max(0, len(columns) - MAX_SERIES)
+    if beyond:
+        order = sorted(range(len(columns)), key=lambda place: _priority(*columns[place][1:]))
+        columns = [columns[place] for place in sorted(order[:MAX_SERIES])]
+    distances: dict[int, float] = {}
     series = []
-    for shard in recording.shards:
-        for results in shard.collectors.values():
-            distance = GAP_INTERVALS * typical_interval(results.times, interval)
-            for column in results.columns.values():
-                times, values = thin(*_with_gaps(column, shard.zero, distance), MAX_POINTS)
-                series.append(
-                    Series(
-                        name=column.name,
-                        collector=results.name,
-                        unit=column.unit,
-                        source=shard.name,
-                        times=[round(moment, 3) for moment in times],
-                        values=[None if value is None else _short(value) for value in values],
-                    )
-                )
-                if len(series) >= MAX_SERIES:
-                    return series
-    return series
+    for shard, results, column in columns:
+        distance = distances.get(id(results))
+        if distance is None:
+            distance = distances[id(results)] = GAP_INTERVALS * typical_interval(results.times, interval)
+        times, values = thin(*_with_gaps(column, shard.zero, distance), MAX_POINTS)
+        series.append(
+            Series(
+                name=column.name,
+                collector=results.name,
+                unit=column.unit,
+                source=shard.name,
+                times=[round(moment, 3) for moment in times],
+                values=[None if value is None else _short(value) for value in values],
+            )
+        )
+    return series, beyond
+
+
+def _priority(results: CollectorResults, column: Column) -> tuple[float, int]:
+    position = rank(column.name, results.name)
+    return (math.inf if position is None else position, -len(column.times))
 
 
 def _with_gaps(

@@ -209,8 +209,9 @@ def _unfinished(recording: Recording, run: Run, tests: list[Attempt]) -> list[st
         problems.append(f"the run ended without finishing{where}")
     elif running:
         first = running[0]
-        more = f" and {len(running) - 1} more" if len(running) > 1 else ""
-        problems.append(f"{first['nodeid']}{more} on {first['worker']} did not finish")
+        more = f", nor {len(running) - 1} more" if len(running) > 1 else ""
+        where = f"the {running_phase(first)} of {first['nodeid']} on {first['worker']}"
+        problems.append(f"{where} did not finish{more}")
     for shard in recording.shards:
         # Of a run that finished, a process without an end died on the way.
         if run["finished"] and not shard.of_kind("end"):

@@ -48,7 +48,7 @@ class Phase(TypedDict):
     """One phase of one test."""
 
     when: str  # setup, call or teardown
-    outcome: str  # passed, failed, skipped, rerun …; "running" when the run ended inside it
+    outcome: str  # passed, failed, skipped, rerun …; "running" or "interrupted" when the run ended inside it
     start_seconds: float
     wall_seconds: float | None  # None when the run ended inside it
     usage: Usage

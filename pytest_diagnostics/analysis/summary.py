@@ -28,6 +28,11 @@ def summarise(recording: Recording) -> Summary:
     run = _run(recording, tests, interval)
     collectors, gaps = collectors_of(recording), gaps_of(recording)
     cost = cost_of(recording, collectors)
+    series, beyond = series_of(recording, interval)
+    health = health_of(recording, run, (collectors, gaps, cost), tests)
+    if beyond:
+        # Not a fault of the recording, which has them: it does not spoil the state.
+        health["line"] += f"; {beyond} series left out of the charts"
     return Summary(
         schema=SCHEMA,
         version=VERSION,
@@ -36,12 +41,12 @@ def summarise(recording: Recording) -> Summary:
         counts=counts_of(tests),
         tests=tests,
         fixtures=_fixtures(recording),
-        series=series_of(recording, interval),
+        series=series,
         collectors=collectors,
         recorders=recorders_of(recording, interval),
         gaps=gaps,
         shards=shards_of(recording),
-        health=health_of(recording, run, (collectors, gaps, cost), tests),
+        health=health,
         cost=cost,
     )
 

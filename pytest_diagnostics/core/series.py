@@ -47,6 +47,14 @@ _UNITS_BY_SUFFIX = (
     ("_celsius", "celsius"),
     ("_cores", "cores"),
     ("_count", "count"),
+    ("_threads", "count"),
+    ("_kills", "count"),
+    ("_hits", "count"),
+    ("_left_out", "count"),
+    # The kernel's own averages of pressure.
+    ("_avg10", "percent"),
+    ("_avg60", "percent"),
+    ("_avg300", "percent"),
 )
 
 

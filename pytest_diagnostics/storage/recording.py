@@ -71,10 +71,21 @@ def _assemble(
         shard = ShardRecords(memory.name)
         _fill(shard, ((line, True) for line in memory.lines))
         shard.size = memory.bytes
+        shard.name = _free_name(shard, {other.name for other in shards})
         shards.append(shard)
     recording = Recording(header, shards, problems)
     _place_in_time(recording)
     return recording
+
+
+def _free_name(shard: ShardRecords, taken: set[str]) -> str:
+    """Return what a shard from memory would be called as a file: several may come under one name."""
+    role, pid = text(shard.header, "role"), shard.header.get("pid")
+    name = f"{role}-{pid}" if role and isinstance(pid, int) else shard.name
+    number = 1
+    while (free := name if number == 1 else f"{name}.{number}") in taken:
+        number += 1
+    return free
 
 
 def _place_in_time(recording: Recording) -> None:

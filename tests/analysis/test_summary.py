@@ -208,7 +208,26 @@ def test_a_crashed_workers_test_gets_its_outcome_from_whoever_saw_the_crash() ->
         False,
         "worker crashed",
     )
-    assert summary["health"]["problems"] == ["t on gw0 did not finish", "gw0 (pid 2) ended without saying so"]
+    assert summary["health"]["problems"] == [
+        "the call of t on gw0 did not finish",
+        "gw0 (pid 2) ended without saying so",
+    ]
+
+
+def test_an_interrupted_phase_is_where_its_test_ended() -> None:
+    run = Run()
+    run.test("t", "passed", "interrupted")
+    run.shard.records[-1] = {**run.shard.records[-1], "when": "call"}
+    run.end()
+
+    summary = summary_of(run)
+    (attempt,) = summary["tests"]
+    assert [(phase["when"], phase["outcome"]) for phase in attempt["phases"]] == [
+        ("setup", "passed"),
+        ("call", "interrupted"),
+    ]
+    assert (attempt["outcome"], attempt["complete"]) == ("running", False)
+    assert summary["health"]["problems"] == ["the call of t on main did not finish"]
 
 
 def test_every_attempt_is_kept_and_the_last_one_counts() -> None:
@@ -317,16 +336,6 @@ def test_fixtures_above_function_scope_have_rows_of_their_own() -> None:
             "usage": {"cpu_seconds": 1},
         }
     ]
-
-
-def test_a_series_shows_a_gap_where_samples_are_missing() -> None:
-    run = Run()
-    for second in (0, 1, 2, 3, 9, 10):
-        run.add("result", collector="cpu", monotonic=second, seconds=0.01, data={"usage_percent": second / 3})
-    (series,) = summary_of(run)["series"]
-    assert (series["name"], series["unit"], series["source"]) == ("cpu.usage_percent", "percent", "main-1")
-    assert series["times"] == [0.0, 1.0, 2.0, 3.0, 4.0, 9.0, 10.0]
-    assert series["values"] == [0, 0.333333, 0.666667, 1, None, 3, 3.33333]
 
 
 def test_an_empty_recording_has_a_summary_of_full_shape() -> None:

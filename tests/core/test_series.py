@@ -70,6 +70,8 @@ def test_values_are_those_of_the_data() -> None:
         ("process.fds", "count"),
         ("x.wait_seconds", "seconds"),
         ("x.wait_ms", "milliseconds"),
+        ("pressure.io_full_avg10", "percent"),
+        ("process.tree_threads", "count"),
         ("cpu.load_avg_1m", "number"),
         ("own[a].thing", "number"),
     ],

@@ -251,6 +251,13 @@ def test_a_run_in_memory_reads_like_one_on_disk() -> None:
     assert recording.shards[0].zero == header["anchor"]["monotonic"]  # type: ignore[index]
 
 
+def test_shards_from_memory_that_share_a_name_are_told_apart() -> None:
+    shards = [MemoryShard("brought") for _ in range(3)]
+    for shard, role in zip(shards, ("gw0", "gw1", "gw1"), strict=True):
+        shard.append("run", {"role": role, "pid": 7})
+    assert [shard.name for shard in read_memory({}, shards).shards] == ["gw0-7", "gw1-7", "gw1-7.2"]
+
+
 def test_raw_records_can_be_walked_with_all_their_data(run: RunDirectory) -> None:
     (run.shards / "main-1.jsonl").write_bytes(b"".join(sample_lines()))
     found = list(iter_records(run))
