@@ -298,6 +298,8 @@ class DiagnosticsSession:
 
         verbosity = self.config.get_verbosity()
         lines = terminal.lines(self.summary, show=self.settings.show, quiet=verbosity < 0, report=self.report)
+        # pytest leaves the line of its progress open in a way that the next line, not a section, closes.
+        terminalreporter.ensure_newline()
         if verbosity >= 0:
             terminalreporter.section("diagnostics")
         for line in lines:
