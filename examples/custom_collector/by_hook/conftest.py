@@ -13,7 +13,7 @@ from spool_collector import SpoolCollector
 SPOOL = Path(tempfile.gettempdir(), f"spool-{os.getpid()}")
 
 
-def pytest_diagnostics_collectors(config: pytest.Config) -> Iterable[SpoolCollector]:
+def pytest_diagnostics_collectors() -> Iterable[SpoolCollector]:
     """Add to the run's collectors."""
     SPOOL.mkdir(exist_ok=True)
     return [SpoolCollector(str(SPOOL))]
@@ -28,7 +28,7 @@ def spool() -> Iterable[Path]:
         file.unlink()
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
+def pytest_unconfigure() -> None:
     """Remove the directory."""
     if SPOOL.is_dir():
         SPOOL.rmdir()
