@@ -207,22 +207,33 @@ class ProcessCollector(LocalCollector):
         if now >= self._walk_again:
             found = answer.read(self._walk, *_TREE)
             if found is None:
-                self._put_family(answer, now, [own], self._allowance.cores)
-                # What was put of the tree is the process alone, not what the keys promise.
-                answer.absent(answer.reasons["children"], *_TREE)
+                self._put_alone(answer, now, own)
                 return
             self._descendants = found
             large = len(found) > self.LARGE_TREE
             self._walk_again = now + (self.LARGE_TREE_SECONDS if large else 0.0)
-        family = [own]
+        family = answer.read(lambda: [own, *self._members()], *_TREE)
+        if family is None:
+            self._put_alone(answer, now, own)
+        else:
+            self._put_family(answer, now, family, self._allowance.cores)
+
+    def _put_alone(self, answer: Answer, now: float, own: _Seen) -> None:
+        """Put the process' own figures; those of a tree that could not be read stay absent."""
+        reason = answer.reasons["children"]
+        self._put_family(answer, now, [own], self._allowance.cores)
+        answer.absent(reason, *_TREE)
+
+    def _members(self) -> list[_Seen]:
+        found = []
         for pid in self._descendants:
             try:
                 stat = parsers.process_stat(Files.read_short(f"{self._proc}/{pid}/stat"))
-            except (UnavailableError, OSError):
+            except UnavailableError:
                 continue  # ended since the walk
             if stat is not None:
-                family.append(_Seen(pid, stat, self._cpu_seconds(pid, stat)))
-        self._put_family(answer, now, family, self._allowance.cores)
+                found.append(_Seen(pid, stat, self._cpu_seconds(pid, stat)))
+        return found
 
     def _walk(self) -> list[int]:
         """Return all descendants: over the children of every thread, or over the whole of /proc."""

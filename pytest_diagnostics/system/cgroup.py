@@ -193,10 +193,13 @@ def _walk_up(top: str, inside: str) -> tuple[str, ...]:
 
 
 def _read(path: str) -> bytes | None:
-    """Return a file's content; None where the group has no such file, which the walk takes as no limit."""
+    """Return a file's content; None where the group has no such file, which the walk takes as no limit.
+
+    A failure that may pass, such as a limit of open files, is raised: it is not the absence of a limit.
+    """
     try:
         return Files.read(path)
-    except (UnavailableError, OSError):
+    except (UnavailableError, PermissionError):
         return None
 
 
@@ -275,17 +278,28 @@ class Allowance:
         """Read the limits again when they are older than ten seconds of the monotonic clock ``now``."""
         if now < self._until:
             return
+        try:
+            if self.cgroup.reason is not None:
+                self.cgroup = Cgroup(self._pid, root=self._root)
+            self._read_limits()
+        except OSError:
+            return  # what was read the last time holds until the next tick
         self._until = now + self.REFRESH_SECONDS
-        self.quota = self.cgroup.cpu_quota()
-        self.memory_limit = self.cgroup.memory_limit()
-        self.pids_limit = self.cgroup.pids_limit()
-        self.cores = self._cores()
-        total = memory_total(self._root)
-        limit = None if self.memory_limit is None else int(self.memory_limit.value)
-        self.memory_bytes = min((value for value in (total, limit) if value is not None), default=None)
 
-    def _cores(self) -> float | None:
-        bounds: list[float] = [] if self.quota is None else [self.quota.value]
+    def _read_limits(self) -> None:
+        quota = self.cgroup.cpu_quota()
+        memory_limit = self.cgroup.memory_limit()
+        pids_limit = self.cgroup.pids_limit()
+        cores = self._cores(quota)
+        total = memory_total(self._root)
+        bounds = [] if memory_limit is None else [int(memory_limit.value)]
+        if total is not None:
+            bounds.append(total)
+        self.quota, self.memory_limit, self.pids_limit = quota, memory_limit, pids_limit
+        self.cores, self.memory_bytes = cores, min(bounds, default=None)
+
+    def _cores(self, quota: Limited | None) -> float | None:
+        bounds: list[float] = [] if quota is None else [quota.value]
         cpuset = self.cgroup.cpuset_count()
         if cpuset is not None:
             bounds.append(cpuset)

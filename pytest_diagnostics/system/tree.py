@@ -74,16 +74,19 @@ class Children:
 
 
 def children_of(pid: int, proc: str) -> list[int]:
-    """Return a process' direct children without keeping anything; [] when it is gone."""
+    """Return a process' direct children without keeping anything; [] when it is gone.
+
+    Other failures, such as a limit of open files, are raised: a tree that was read in part would be wrong.
+    """
     found: list[int] = []
     try:
         threads = Files.names(f"{proc}/{pid}/task")
-    except (UnavailableError, OSError):
+    except UnavailableError:
         return found
     for thread in threads:
         try:
             found += [int(word) for word in Files.read(f"{proc}/{pid}/task/{thread}/children").split()]
-        except (UnavailableError, OSError):
+        except UnavailableError:
             continue  # the thread ended between the listing and the read
     return found
 
@@ -96,7 +99,7 @@ def parents(proc: str) -> dict[int, list[int]]:
             continue
         try:
             stat = parsers.process_stat(Files.read_short(f"{proc}/{name}/stat"))
-        except (UnavailableError, OSError):
+        except UnavailableError:
             continue  # ended meanwhile
         if stat is not None:
             found.setdefault(stat.ppid, []).append(int(name))

@@ -79,10 +79,7 @@ class LinuxUsageReader:
             self._children_reason = reason_of(exc)
         self._fds = KeptFile("/proc/self/fd", notice_fork=False)
         self._counts_fds = True
-        cgroup = Cgroup()
-        nothing = cgroup.reason or "no cgroup controller counts this here"
-        self._cpu_stat = self._source(cgroup.throttling_file() or nothing, cgroup.throttling_prefix())
-        self._oom = self._source(cgroup.oom_file() or nothing, cgroup.oom_prefix())
+        self._cpu_stat, self._oom = self._cgroup_sources()
         self._count_fds()
 
     def open(self, *, exclude: bool = False) -> Window:
@@ -229,6 +226,15 @@ class LinuxUsageReader:
             return threads, self._children.raw(threads)
         except (UnavailableError, OSError) as exc:
             return threads, reason_of(exc)
+
+    def _cgroup_sources(self) -> tuple[KeptFile | str, KeptFile | str]:
+        cgroup = Cgroup()
+        nothing = cgroup.reason or "no cgroup controller counts this here"
+        try:
+            cpu_stat, oom = cgroup.throttling_file() or nothing, cgroup.oom_file() or nothing
+        except OSError as exc:
+            return reason_of(exc), reason_of(exc)
+        return self._source(cpu_stat, cgroup.throttling_prefix()), self._source(oom, cgroup.oom_prefix())
 
     def _source(self, path: str, prefix: bytes = b"") -> KeptFile | str:
         """Return a kept file, or the lasting reason why there is none. EMFILE and the like may pass."""

@@ -152,6 +152,39 @@ print("ok")
 
 
 @linux
+def test_without_a_free_descriptor_what_is_kept_is_read_and_the_rest_has_reasons() -> None:
+    body = """
+import resource, subprocess, sys
+from pytest_diagnostics.collectors import DEFAULT, load
+child = subprocess.Popen(["sleep", "60"])
+made = [load(name) for name in DEFAULT]
+made = [collector for collector in made if collector.probe() is None]
+for collector in made: collector.start(); collector.collect()
+before = {collector.name: collector.collect() for collector in made}
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+after = {collector.name: collector.collect() for collector in made}
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+child.kill(); child.wait()
+for name, data in after.items():
+    absent = {key for key, value in data.items() if value is None}
+    assert absent <= set(data.get("reasons", ())), (name, data)
+assert before["process"]["children"] == 1
+assert after["process"]["children"] is None
+assert "Too many open files" in after["process"]["reasons"]["per_child"]
+assert after["process"]["rss_bytes"] > 0
+assert after["process"]["limit_bytes"] == before["process"]["limit_bytes"]
+assert after["memory"]["available_bytes"] > 0
+for collector in made: collector.stop()
+print("ok")
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", body], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.stdout == "ok\n", done.stderr
+
+
+@linux
 def test_an_empty_proc_gives_reasons_and_no_zeros() -> None:
     body = f"""
 import sys

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_diagnostics.system import cgroup
 from pytest_diagnostics.system.cgroup import Allowance, Cgroup
+from pytest_diagnostics.system.procfs import Files
 
 MEMINFO = "MemTotal:       8388608 kB\n"
 V2_MOUNT = "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
@@ -197,4 +198,17 @@ def test_limits_are_read_again_after_ten_seconds(tmp_path: Path) -> None:
     allowance.refresh(9.9)
     assert allowance.memory_bytes == 1000
     allowance.refresh(10.0)
+    assert allowance.memory_bytes == 2000
+
+
+def test_limits_that_cannot_be_read_for_a_moment_hold(tmp_path: Path) -> None:
+    root = v2(tmp_path, "/a", {"/a/memory.max": "1000\n"})
+    allowance = Allowance(root=root)
+    allowance.refresh(0.0)
+    exhausted = mock.Mock(side_effect=OSError(24, "Too many open files"))
+    with mock.patch.object(Files, "_open", exhausted):
+        allowance.refresh(20.0)
+    assert allowance.memory_bytes == 1000
+    (tmp_path / "sys/fs/cgroup/a/memory.max").write_text("2000\n")
+    allowance.refresh(20.1)
     assert allowance.memory_bytes == 2000
