@@ -70,6 +70,9 @@ class CollectorError:
     details: Mapping[str, JsonValue] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        kind = self.details.get("exception")
+        if self.type is ErrorType.PROCESSING and kind is not None and kind != self.message:
+            return f"{self.type}: {kind}: {self.message}"  # of a KeyError the message alone says nothing
         return f"{self.type}: {self.message}"
 
 
