@@ -300,7 +300,8 @@ def page(summary: Summary) -> PageView:
     return PageView(
         headline=headline(summary),
         health_good=health["state"] == "good",
-        health_line=line(health["line"]),
+        # The line may begin with the state, which stands before it in bold already.
+        health_line=line(health["line"].removeprefix(f"{health['state']}: ")),
         problems=[line(problem) for problem in health["problems"]],
         cost=_cost(summary),
         tops=top_lists(summary),

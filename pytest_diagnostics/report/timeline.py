@@ -14,7 +14,7 @@ from ..analysis.schema import Series, Summary
 from .words import block, figure, line
 
 #: Ends of names that repeat the unit, which stands beside every value anyway.
-_UNIT_WORDS = re.compile(r"_(percent|bytes|per_sec|mhz|celsius|seconds)$")
+_UNIT_WORDS = re.compile(r"_(percent|bytes|bytes_per_sec|per_sec|mhz|celsius|seconds)$")
 
 #: Series that one chart can hold before colours and dashes stop telling them apart.
 MOST = 6
@@ -30,15 +30,30 @@ class Group:
 
 GROUPS = (
     Group("CPU", tuple(rf"cpu\.{kind}_percent" for kind in ("usage", "user", "system", "iowait", "steal"))),
-    Group("Pressure", (r"pressure\..*",)),
-    Group("Memory", (r"memory\.used_bytes", r"memory\.available_bytes", r"process\.rss_bytes")),
+    Group("Load", (r"cpu\.load_avg_1m",)),
+    Group(
+        "Pressure",
+        tuple(rf"pressure\.{kind}_percent" for kind in ("cpu_some", "(memory|io)_some", "(memory|io)_full")),
+    ),
+    Group(
+        "Pressure in the cgroup", (r"pressure\.cgroup_.*_some_percent", r"pressure\.cgroup_.*_full_percent")
+    ),
+    Group("Memory", (r"memory\.(used|available)_bytes", r"process\.rss_bytes", r"process\.tree_rss_bytes")),
+    Group("Swap", (r"memory\.swap_used_bytes",)),
     Group("Network", (r"network\.bytes_recv_per_sec", r"network\.bytes_sent_per_sec")),
-    Group("Disk", (r"disk\.read_bytes_per_sec", r"disk\.write_bytes_per_sec", r"disk\.busy_percent")),
-    Group("Process CPU", (r"process\.cpu_percent",)),
-    Group("Process", (r"process\.threads", r"process\.fds", r"process\.(num_)?children(_count)?")),
-    Group("Paging", (r"memory_bandwidth\..*",)),
-    Group("Throttling", (r"cgroup\..*throttled.*",)),
+    Group("Retransmits", (r"network\.tcp_retransmits_per_sec",)),
+    Group("Disk", (r"disk\.read_bytes_per_sec", r"disk\.write_bytes_per_sec")),
+    Group("Disk busy", (r"disk\.busy_percent",)),
+    Group("Process CPU", (r"process\.cpu_percent", r"process\.tree_cpu_percent")),
+    Group("Process", (r"process\.threads", r"process\.fds", r"process\.children")),
+    Group("Process disk", (r"process\.read_bytes_per_sec", r"process\.write_bytes_per_sec")),
+    Group("Paging", (r"memory_bandwidth\.pgpgin_per_sec", r"memory_bandwidth\.pgpgout_per_sec")),
+    Group("Swapping, major faults", (r"memory_bandwidth\.(pswpin|pswpout|pgmajfault)_per_sec",)),
+    Group("Page faults", (r"memory_bandwidth\.pgfault_per_sec",)),
+    Group("Throttling", (r"cgroup\.throttled_percent", r"cgroup\.throttled_periods_percent")),
 )
+#: Collectors whose telling series are the ones above; the rest of theirs is named, not drawn.
+CURATED = frozenset(("cpu", "pressure", "memory", "network", "disk", "process", "memory_bandwidth", "cgroup"))
 
 
 @dataclass(frozen=True)
@@ -82,13 +97,6 @@ def _movement(series: Series) -> float:
     return (max(values) - min(values)) / top if top else 0.0
 
 
-def _is_total(series: Series) -> bool:
-    """Whether a series only counts up: its rate is drawn elsewhere, the sum is a slope without news."""
-    leaf = series["name"].rpartition(".")[2]
-    counts = ("bytes_sent", "bytes_recv", "packets_sent", "packets_recv", "read_bytes", "write_bytes")
-    return leaf in (*counts, "read_count", "write_count")
-
-
 def _place(name: str) -> tuple[int, int]:
     for number, group in enumerate(GROUPS):
         for place, pattern in enumerate(group.patterns):
@@ -109,6 +117,10 @@ def _labels(chosen: list[Series], shared: bool) -> list[Drawn]:
             name = f"{name} · {series['source']}"
         drawn.append(Drawn(line(name), series))
     return drawn
+
+
+def _words(unit: str) -> str:
+    return "per second" if unit == "per_second" else unit.replace("_per_second", "/s").replace("_", " ")
 
 
 def _chart(title: str, unit: str, found: list[Series]) -> Chart:
@@ -137,8 +149,9 @@ def _known(series: list[Series]) -> tuple[list[Chart], list[Series]]:
         for unit in units[number]:
             found = [one for _, one in sorted(taken[number, unit], key=lambda pair: pair[0])]
             title = GROUPS[number].title
-            words = unit.replace("_per_second", "/s").replace("_", " ")
-            charts.append(_chart(title if len(units[number]) == 1 else f"{title} · {words}", unit, found))
+            charts.append(
+                _chart(title if len(units[number]) == 1 else f"{title} · {_words(unit)}", unit, found)
+            )
     return charts, rest
 
 
@@ -146,16 +159,17 @@ def timeline(summary: Summary) -> Timeline:
     """Sort every series into a chart, the unchanged, or the rest."""
     series = [s for s in summary["series"] if _values(s)]
     charts, rest = _known(series)
-    still = [s for s in rest if _movement(s) == 0]
+    # A chart of flat lines says in a hundred pixels what a word says as well.
+    charts = [chart for chart in charts if any(_movement(one.series) for one in chart.lines)]
     others: dict[tuple[str, str], list[Series]] = defaultdict(list)
     for one in rest:
-        if _movement(one) and not _is_total(one):
+        if _movement(one) and one["collector"] not in CURATED:
             others[one["collector"], one["unit"]].append(one)
     for (collector, unit), found in others.items():
-        words = unit.replace("_per_second", "/s").replace("_", " ")
         found.sort(key=_movement, reverse=True)
-        charts.append(_chart(f"{collector} · {words}", unit, found))
+        charts.append(_chart(f"{collector} · {_words(unit)}", unit, found))
     drawn = {id(one.series) for chart in charts for one in chart.lines}
+    still = [s for s in series if id(s) not in drawn and not _movement(s)]
     unchanged = {id(s) for s in still}
     left_out = [line(s["name"]) for s in series if id(s) not in drawn and id(s) not in unchanged]
     left_out += [line(s["name"]) + " (no value)" for s in summary["series"] if not _values(s)]

@@ -39,6 +39,8 @@ def block(text: str) -> str:
     return "\n".join("\t".join(line(cell) for cell in row.split("\t")) for row in kept.split("\n"))
 
 
+_SECONDS = {"seconds": 1.0, "milliseconds": 1e-3, "microseconds": 1e-6}
+_SIZES = {"bytes": 1, "kb": 1024}  # as /proc counts kb
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -91,16 +93,16 @@ def figure(value: float | None, unit: str) -> str:
     """A value in its unit, or "no data"."""
     if value is None or not math.isfinite(value):
         return "no data"
-    if unit.endswith("_per_second"):
-        return f"{figure(value, unit[: -len('_per_second')])}/s"
-    if unit == "seconds":
-        return seconds(value)
-    if unit == "bytes":
-        return size(value)
+    if unit.endswith("per_second"):
+        return f"{figure(value, unit[: -len('per_second')].rstrip('_'))}/s"
+    if unit in _SECONDS:
+        return seconds(value * _SECONDS[unit])
+    if unit in _SIZES:
+        return size(value * _SIZES[unit])
     shown = f"{value:,.0f}" if float(value).is_integer() else digits(value)
-    if unit in ("", "count"):
+    if unit in ("", "count", "number"):
         return shown
-    names = {"percent": " %", "celsius": " °C", "mhz": " MHz", "kilobytes": " KB"}
+    names = {"percent": " %", "celsius": " °C", "mhz": " MHz"}
     return shown + (names.get(unit) or f" {line(unit).replace('_', ' ')}")
 
 

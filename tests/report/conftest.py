@@ -208,8 +208,8 @@ SIGNALS = (
     ("process.threads", "count", 21.0),
     ("process.fds", "count", 60.0),
     ("process.children", "count", 5.0),
-    ("memory_bandwidth.pgfault_per_sec", "count_per_second", 9000.0),
-    ("memory_bandwidth.pgmajfault_per_sec", "count_per_second", 3.0),
+    ("memory_bandwidth.pgfault_per_sec", "per_second", 9000.0),
+    ("memory_bandwidth.pgmajfault_per_sec", "per_second", 3.0),
     ("cgroup.throttled_percent", "percent", 2.0),
     ("database.pending_mutations", "count", 12.0),
 )

@@ -1,6 +1,6 @@
-// The least contrast of the page's texts against its ground, as WCAG computes it.
 () => {
-  const rgb = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  // The least contrast of the page's texts against its ground, as WCAG computes it.
+  const rgb = (text) => text.match(/[\d.]+/g).slice(0, 3).map(Number);
   const light = (color) => rgb(color).map((part) => part / 255)
     .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
     .reduce((sum, part, place) => sum + part * [0.2126, 0.7152, 0.0722][place], 0);

@@ -64,7 +64,9 @@ def test_bytes_read_in_binary_units_of_three_digits(value: float | None, said: s
         (51.2, "celsius", "51.2 °C"),
         (2048, "bytes_per_second", "2.00 KiB/s"),
         (12345, "count", "12,345"),
-        (3.3, "count_per_second", "3.30/s"),
+        (3.3, "per_second", "3.30/s"),
+        (2048, "kb_per_second", "2.00 MiB/s"),
+        (5, "milliseconds", "5.00 ms"),
         (7, "page_faults", "7 page faults"),
         (None, "bytes_per_second", "no data/s"),
     ],
@@ -152,6 +154,8 @@ def test_a_key_tells_attempts_and_workers_apart(attempt: Attempts) -> None:
 def test_waiting_is_a_share_of_the_wall_time(attempt: Attempts) -> None:
     test = attempt(wall=2.0)
     assert waited_percent(test) == pytest.approx(5)
+    test["usage"]["cpu_wait_seconds"] = 2.1
+    assert waited_percent(test) == 100
     del test["usage"]["cpu_wait_seconds"]
     assert waited_percent(test) is None
 

@@ -128,7 +128,7 @@ async function drawDetail(row) {
     el("h3", { class: "id whole" }, foreign(columns.id[row])),
     el("p", null, mark(outcomeOf(row)), el("span", { class: "muted" }, " · " + facts.join(" · "))),
     detail.complete ? null : el("p", { class: "small" }, "! The run ended before this test's teardown did."),
-    el("div", { class: "tools" }, zoom, el("a", { href: "#t=" + columns.key[row] }, "Link"), close),
+    el("div", { class: "tools" }, zoom, el("a", { href: "#t=" + columns.key[row] }, "Link to this test"), close),
     detail.failure ? el("pre", { class: "failure" }, foreign(detail.failure)) : null,
     attemptsSection(row),
     usageSection(detail),

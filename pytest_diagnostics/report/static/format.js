@@ -39,15 +39,17 @@ function formatBytes(value) {
   return (step ? digits(value) : value.toFixed(0)) + " " + BYTES[step];
 }
 
-const UNIT_NAMES = new Map([["percent", " %"], ["celsius", " °C"], ["mhz", " MHz"], ["kilobytes", " KB"]]);
+const UNIT_NAMES = new Map([["percent", " %"], ["celsius", " °C"], ["mhz", " MHz"]]);
+const SECONDS = new Map([["seconds", 1], ["milliseconds", 1e-3], ["microseconds", 1e-6]]);
+const SIZES = new Map([["bytes", 1], ["kb", 1024]]);
 
 function figure(value, unit) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "no data";
-  if (unit.endsWith("_per_second")) return figure(value, unit.slice(0, -"_per_second".length)) + "/s";
-  if (unit === "seconds") return formatSeconds(value);
-  if (unit === "bytes") return formatBytes(value);
+  if (unit.endsWith("per_second")) return figure(value, unit.replace(/_?per_second$/, "")) + "/s";
+  if (SECONDS.has(unit)) return formatSeconds(value * SECONDS.get(unit));
+  if (SIZES.has(unit)) return formatBytes(value * SIZES.get(unit));
   const shown = Number.isInteger(value) ? grouped(value, 0) : digits(value);
-  if (unit === "" || unit === "count") return shown;
+  if (["", "count", "number"].includes(unit)) return shown;
   return shown + (UNIT_NAMES.get(unit) || " " + unit.replaceAll("_", " "));
 }
 

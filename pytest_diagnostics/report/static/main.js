@@ -9,6 +9,7 @@ function redraw() {
 function openTest(row) {
   if (row === undefined || row < 0) return;
   const wanted = "#t=" + data.columns.key[row];
+  view.selected = row; // at once, so that a held key walks on from here
   if (location.hash === wanted) route();
   else location.hash = wanted;
 }

@@ -58,7 +58,7 @@ function gutter() {
 function valueStep(span, unit) {
   if (!(span > 0)) return unit === "percent" ? 50 : 1;
   const rough = span / 3;
-  if (unit.startsWith("bytes")) return Math.pow(2, Math.ceil(Math.log2(rough * 0.999)));
+  if (/^(bytes|kb)/.test(unit)) return Math.pow(2, Math.ceil(Math.log2(rough * 0.999)));
   const power = Math.pow(10, Math.floor(Math.log10(rough)));
   const times = [1, 2, 2.5, 5, 10].find((size) => size * power >= rough * 0.999);
   return times * power;
