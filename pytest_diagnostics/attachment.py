@@ -72,12 +72,19 @@ def fixture_name(argname: str) -> str:
     return argname
 
 
+def may_yet_be_xfailed(item: pytest.Item, call: pytest.CallInfo[None]) -> bool:
+    """Return whether a failed phase may turn out as xfailed: pytest decides after us."""
+    if call.excinfo is not None and isinstance(call.excinfo.value, pytest.xfail.Exception):
+        return not item.config.getoption("runxfail", False)
+    return may_be_expected_to_fail(item)
+
+
 def may_be_expected_to_fail(item: pytest.Item) -> bool:
     """Return whether an xfail marker may apply: then the outcome of a passing test is pytest's to judge.
 
     A condition given as text is evaluated by pytest alone; it counts as met here.
     """
-    if item.config.option.runxfail:
+    if item.config.getoption("runxfail", False):
         return False
     for marker in item.iter_markers("xfail"):
         conditions = (
@@ -109,24 +116,24 @@ def attach(
     usage: Mapping[str, Usage],
     absent: Mapping[str, Mapping[str, str]],
     *,
+    failed: bool,
     limits: list[dict[str, object]],
     settings: Settings,
     sampled: Callable[[], Mapping[str, DiagnosticResult]],
 ) -> None:
-    """Attach to a failed phase's report and to every teardown's."""
-    if report.when != "teardown" and not report.failed:
-        return
+    """Attach to a failed phase's report, or to a teardown's."""
     figures: dict[str, object] = {"version": 1, "usage": {when: dict(of) for when, of in usage.items()}}
     if limits:
         figures["limits"] = limits
     figures["absent"] = {key: why for of in absent.values() for key, why in of.items()}
-    if report.failed:
+    if failed:
         telling = _telling(sampled())
         figures["sampled"] = dict(telling)
         if settings.show != "none":
             report.sections.append((SECTION, _section(str(report.when), usage, absent, telling)))
+    first = not hasattr(report, "diagnostics")
     report.diagnostics = _bounded(figures)  # type: ignore[attr-defined] # the attribute is our own
-    if settings.junit and report.when == "teardown":
+    if settings.junit and first and report.when == "teardown":
         report.user_properties.extend(_properties(usage))
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import inspect
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -13,13 +16,14 @@ from typing import TYPE_CHECKING
 
 from . import rendering
 from .collectors import available_names, load
-from .core.errors import DiagnosticError
+from .core.errors import ConfigurationError, DiagnosticError
 from .report import terminal
 from .report.words import line, seconds, size
 from .storage.runs import RunInfo, find_run, list_runs, run_info
 
 if TYPE_CHECKING:
     from .analysis.schema import Summary
+    from .core.collector import DiagnosticCollector
     from .storage.runs import RunDirectory
 
 DEFAULT_DIRECTORY = "pytest-diagnostics"
@@ -44,8 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
     except BrokenPipeError:
+        # Whoever read this has read enough; the interpreter would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (DiagnosticError, OSError) as exc:
         print(f"pytest-diagnostics: {exc}", file=sys.stderr)
@@ -87,7 +95,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    checks = [check(name) for name in options.collectors or available_names()]
+    known = available_names()
+    unknown = [name for name in options.collectors if name not in known]
+    if unknown:
+        raise ConfigurationError(f"there is no collector {unknown[0]!r}; there are: {', '.join(known)}")
+    checks = [check(name) for name in options.collectors or known]
     width = max(len(checked.name) for checked in checks)
     for checked in checks:
         if checked.reason is None and checked.cpu_seconds is not None:
@@ -99,24 +111,30 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def check(name: str) -> Checked:
     """Try a collector: its probe, then some ticks."""
-    collector = load(name)
-    reason = collector.probe()
-    if reason is not None:
-        return Checked(name, reason, None)
+    try:
+        collector = load(name)
+        reason = collector.probe()
+        return Checked(name, reason, None) if reason is not None else _tried(name, collector)
+    except Exception as exc:  # noqa: BLE001 - what a collector raises is the answer
+        return Checked(name, f"{type(exc).__name__}: {exc}", None)
+
+
+def _tried(name: str, collector: DiagnosticCollector) -> Checked:
     costs = []
+    data: object = None
     try:
         collector.start()
         for _ in range(DOCTOR_TICKS):
             time.sleep(DOCTOR_PAUSE_SECONDS)
             began = time.thread_time()
             data = collector.collect()
+            if inspect.iscoroutine(data):
+                data = asyncio.run(data)
             costs.append(time.thread_time() - began)
-        if isinstance(data, dict) and data.get("available") is False:
-            return Checked(name, str(data.get("error") or "no data"), None)
-    except Exception as exc:  # noqa: BLE001 - what a collector raises is the answer
-        return Checked(name, f"{type(exc).__name__}: {exc}", None)
     finally:
         collector.stop()
+    if isinstance(data, dict) and data.get("available") is False:
+        return Checked(name, str(data.get("error") or "no data"), None)
     return Checked(name, None, sorted(costs)[len(costs) // 2])
 
 
@@ -147,9 +165,8 @@ def _show(options: argparse.Namespace) -> int:
         return 0
     head = summary["run"]
     counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(summary["counts"].items()))
-    print(
-        f"run     {head['id']}, {seconds(head['wall_seconds'])}, {line(head['end_reason'])}: {counts or 'no tests'}"
-    )
+    took = seconds(head["wall_seconds"])
+    print(f"run     {head['id']}, {took}, {line(head['end_reason'])}: {counts or 'no tests'}")
     report = str(run.report) if run.report.is_file() else None
     for text in terminal.lines(summary, show=options.tests, quiet=False, report=report):
         print(text)

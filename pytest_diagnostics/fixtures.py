@@ -15,6 +15,7 @@ from .core.model import DiagnosticResult, JsonValue
 from .guard import Guard
 from .live import LiveCollectors
 from .recorder.thread import ThreadRecorder
+from .selection import checked
 from .session import SESSION
 from .storage.shard import MemoryShard
 from .system.figures import Usage, subtract, total
@@ -64,7 +65,8 @@ class Diagnostics:
 
         Returns ``{"timestamp": ISO 8601 UTC, name: data, …}``; ``{"error": {"type": …, "message": …}}``
         instead of data says why there is none. Where none run yet (without --diagnostics, or in an xdist
-        worker), the default collectors are started for this test.
+        worker), the default collectors are started for this test. Raises ``pytest.UsageError`` for a name
+        that no collector has.
         """
         self._ensure(names)
         wanted = set(names)
@@ -135,10 +137,11 @@ class Diagnostics:
 
     def _ensure(self, names: Iterable[str]) -> None:
         running = {name for recorder in self._live.recorders() for name in recorder.manager.collectors}
-        wanted = [name for name in names if name not in running]
-        if names and wanted:
+        wanted = [name for name in dict.fromkeys(names) if name not in running]
+        if wanted:
+            checked(wanted, "diagnostics.collect")
             self._live.add_named(wanted)
-        elif not running:
+        elif not names and not running:
             self._live.add_named(self._live.names)
 
     def _record(self, kind: str, fields: dict[str, object]) -> None:

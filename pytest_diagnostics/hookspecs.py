@@ -57,7 +57,8 @@ def pytest_diagnostics_exception_handler(config: pytest.Config) -> ExceptionHand
 def pytest_diagnostics_test_summary(item: pytest.Item, summary: Mapping[str, object]) -> None:
     """Be told what one test used, after its teardown.
 
-    When: after each attempt. Where: the process that ran the test. ``summary`` has ``nodeid``,
-    ``attempt``, ``worker``, ``outcomes`` (phase -> outcome) and ``usage`` (phase -> exact figures); it is a
-    copy. The return value is ignored. Raising changes no outcome and is told in the health line.
+    When: after each attempt, with its teardown's report; not for tests marked no_diagnostics. Where: the
+    process that ran the test. ``summary`` has ``nodeid``, ``attempt``, ``worker``, ``outcomes`` (phase ->
+    outcome) and ``usage`` (phase -> exact figures); it is a copy. The return value is ignored. Raising
+    changes no outcome and is told in the health line.
     """

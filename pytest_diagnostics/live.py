@@ -51,18 +51,16 @@ class LiveCollectors:
 
     # -- markers
 
-    def check_markers(self, items: Iterable[pytest.Item]) -> None:
-        """Refuse markers that cannot work, before any test runs.
-
-        In an xdist worker the tests concerned fail instead: a usage error there would crash the worker.
-        """
+    def check_markers(self, items: Iterable[pytest.Item]) -> str:
+        """Refuse tests whose markers cannot work; return the first refusal, if any."""
+        first = ""
         for item in items:
             try:
                 self._check(item)
             except (pytest.UsageError, ConfigurationError) as exc:
-                if self.worker == "main":
-                    raise pytest.UsageError(f"{item.nodeid}: {exc}") from exc
                 item.stash[_REFUSAL] = f"pytest-diagnostics: {exc}"
+                first = first or f"{item.nodeid}: {exc}"
+        return first
 
     def refusal(self, item: pytest.Item) -> str:
         """Return why a test's markers are refused; empty when they are not."""
@@ -101,10 +99,11 @@ class LiveCollectors:
             return
         names = tuple(str(name) for name in marker.args) if marker is not None else ()
         interval = None if marker is None else marker.kwargs.get("interval")
-        self.add_named(names or self.names, interval)
+        names = tuple(dict.fromkeys(names)) or self.names
+        self.add_named(names, interval)
         if self.scope == "test":
-            for collector in from_plugins(self._config):
-                self._add(collector, self._for_test)
+            for collector in self._guard(from_plugins, self._config, names) or ():
+                self._guard(self._add, collector, self._for_test)
 
     def add_named(self, names: Iterable[str], interval: float | None = None) -> None:
         """Start collectors by name until the test's end."""
@@ -115,7 +114,7 @@ class LiveCollectors:
             if interval is not None:
                 # An instance's own interval: the class keeps its default for other tests.
                 setattr(collector, "interval", interval)  # noqa: B010 - a ClassVar to the type checker
-            self._add(collector, self._for_test)
+            self._guard(self._add, collector, self._for_test)
 
     def add(self, collector: DiagnosticCollector) -> None:
         """Start a collector until the test's teardown begins; raises ConfigurationError for a taken name."""

@@ -13,6 +13,7 @@ from .core.clock import Pid, SystemClock
 from .core.entry import Demand
 from .guard import Guard
 from .live import LiveCollectors
+from .wide import WideFixture
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -25,6 +26,7 @@ REPLY_SECONDS = 0.05
 REPLY_SECONDS_A_RUN = 5.0
 
 _OCCURRENCE = pytest.StashKey[int]()
+_ATTEMPTS = pytest.StashKey[int]()
 
 
 @dataclass
@@ -46,8 +48,29 @@ class Attempt:
     outcomes: dict[str, str] = field(default_factory=dict)
     subtests: list[dict[str, object]] = field(default_factory=list)
     limits: list[dict[str, object]] = field(default_factory=list)
+    #: What the test was failed with for its limits, if it was.
+    exceeded: str = ""
+    #: Phases whose failure was recorded, attached and asked about.
+    told: set[str] = field(default_factory=set)
     #: Collections asked for by failing phases: reason and what waits for the results.
     demands: list[tuple[str, Demand]] = field(default_factory=list)
+
+    def failed_subtests(self) -> int:
+        """Return how many subtests failed so far."""
+        return sum(subtest["outcome"] == "failed" for subtest in self.subtests)
+
+    def outcome(self, report: pytest.TestReport) -> str:
+        """Return the outcome that a report means: pytest fails a test for its subtests later, in places."""
+        if report.when == "call" and report.passed and self.failed_subtests():
+            return "failed"
+        return attachment.outcome_of(report)
+
+    def failure(self, report: pytest.TestReport) -> str:
+        """Return why a phase failed, in one line."""
+        if report.failed and report.longrepr:
+            return attachment.failure_line(report)
+        count = self.failed_subtests()
+        return f"contains {count} failed subtest{'s' if count > 1 else ''}"
 
 
 class PhaseHooks:
@@ -67,7 +90,6 @@ class PhaseHooks:
         self.attempt: Attempt | None = None
         self.edges = 0
         self.edge_seconds = 0.0
-        self._attempts = 0
         self._reply_seconds_left = REPLY_SECONDS_A_RUN
         self._debugger: Window | None = None
 
@@ -77,11 +99,10 @@ class PhaseHooks:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Number tests that were collected more than once."""
         self.guard(self._number, items)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self) -> None:
-        """A new test begins; reruns of it happen inside its protocol."""
-        self._attempts = 0
+        refusal = self.guard(self.live.check_markers, items)
+        if refusal and self.worker == "main":
+            # In an xdist worker this would be a crash: there the tests concerned fail.
+            raise pytest.UsageError(refusal)
 
     # -- phases
 
@@ -89,10 +110,10 @@ class PhaseHooks:
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Account the setup."""
         self.guard(self._begin_attempt, item)
-        if self.attempt is not None and self.live.refusal(item):
-            pytest.fail(self.live.refusal(item), pytrace=False)
         self.guard(self._begin, "setup")
         try:
+            if self.live.refusal(item):
+                pytest.fail(self.live.refusal(item), pytrace=False)
             return (yield)
         finally:
             self.guard(self._end)
@@ -124,13 +145,14 @@ class PhaseHooks:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_makereport(
-        self, item: pytest.Item
+        self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Write the phase's record and attach to its report; innermost, so that others see it attached."""
         report = yield
-        self.guard(self._reported, item, report)
+        self.guard(self._reported, item, call, report)
         return report
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what only the final report knows: subtests, and outcomes changed after the fact."""
         self.guard(self._logged, report)
@@ -193,15 +215,14 @@ class PhaseHooks:
             seen[item.nodeid] = count + 1
             if count:
                 item.stash[_OCCURRENCE] = count
-        self.live.check_markers(items)
 
     def _begin_attempt(self, item: pytest.Item) -> None:
-        self._attempts += 1
+        number = item.stash[_ATTEMPTS] = item.stash.get(_ATTEMPTS, 0) + 1
         watched = item.get_closest_marker("no_diagnostics") is None
-        self.attempt = Attempt(item, item.stash.get(_OCCURRENCE, 0), self._attempts, watched)
+        self.attempt = Attempt(item, item.stash.get(_OCCURRENCE, 0), number, watched)
         self.shard.append("test", {**self.identity(), "monotonic": self.clock.monotonic()})
         if watched:
-            self.live.begin_test(item)
+            self.guard(self.live.begin_test, item)
 
     def _begin(self, when: str) -> None:
         attempt = self.attempt
@@ -211,7 +232,7 @@ class PhaseHooks:
         attempt.when = when
         attempt.start = began
         if attempt.watched:
-            attempt.window = self.reader.open()
+            attempt.window = self.guard(self.reader.open)
             # The window begins with its edge, which comes last.
             attempt.start = self.clock.monotonic()
             self.edges += 1
@@ -221,12 +242,15 @@ class PhaseHooks:
         attempt = self.attempt
         if attempt is None or not attempt.when:
             return
+        self.pytest_leave_pdb()  # whoever quits the debugger never leaves it
         end = self.clock.monotonic()
         window, attempt.window = attempt.window, None
         usage: Usage = {}
-        absent = {"usage": "switched off for this test by no_diagnostics"}
-        if window is not None:
-            usage, absent = self.reader.close(window)
+        absent = {"usage": "could not be read"}
+        if not attempt.watched:
+            absent = {"usage": "switched off for this test by no_diagnostics"}
+        elif window is not None:
+            usage, absent = self.guard(self.reader.close, window) or (usage, absent)
         when, attempt.when = attempt.when, ""
         attempt.usage[when], attempt.absent[when] = usage, absent
         attempt.pending = {
@@ -240,34 +264,54 @@ class PhaseHooks:
         self.edges += 1
         self.edge_seconds += self.clock.monotonic() - end
 
-    def _reported(self, item: pytest.Item, report: pytest.TestReport) -> None:
+    def _reported(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
         began = self.clock.monotonic()
         attempt = self.attempt
         if attempt is None or attempt.item is not item:
             return
-        if report.failed:
-            self._ask(attempt, f"{report.when} failed")
-        if attempt.pending is None:
-            return  # a subtest's report, inside the call
+        # What pytest will call xfailed is still called failed here: only the final report tells.
+        expected = report.failed and attachment.may_yet_be_xfailed(item, call)
+        if attempt.pending is None:  # a subtest's report, inside the call
+            if report.failed and not expected:
+                self._ask(attempt, f"{report.when} failed")
+            return
         record, attempt.pending = attempt.pending, None
-        record["outcome"] = attempt.outcomes[report.when] = attachment.outcome_of(report)
-        if report.failed:
-            record["failure"] = attachment.failure_line(report)
+        outcome = record["outcome"] = attempt.outcomes[report.when] = attempt.outcome(report)
+        failed = outcome == "failed" and not expected
+        if failed:
+            record["failure"] = self._tell_failure(attempt, report)
         if report.when == "call":
-            if attempt.limits:
-                record["limits"] = attempt.limits
-            if attempt.subtests:
-                record["subtests"] = attempt.subtests
+            record.update(self._of_call(attempt, call))
         self.shard.append("phase", record)
-        attachment.attach(
-            report,
-            attempt.usage,
-            attempt.absent,
-            limits=attempt.limits,
-            settings=self.settings,
-            sampled=self.live.sampled,
-        )
+        self._attach(attempt, report, failed=failed)
         self.edge_seconds += self.clock.monotonic() - began
+        if report.when == "teardown" and attempt.watched:
+            self.guard(self._tell_plugins, attempt)
+
+    def _tell_failure(self, attempt: Attempt, report: pytest.TestReport) -> str:
+        attempt.told.add(report.when)
+        self._ask(attempt, f"{report.when} failed")
+        return attempt.failure(report)
+
+    def _of_call(self, attempt: Attempt, call: pytest.CallInfo[None]) -> dict[str, object]:
+        """Return what the call's record has beyond every phase's: limits and subtests."""
+        if attempt.exceeded and (call.excinfo is None or str(call.excinfo.value) != attempt.exceeded):
+            # unittest keeps a test's own failure back until now; limits are judged of tests that pass.
+            attempt.limits = []
+        found: dict[str, object] = {"limits": attempt.limits, "subtests": attempt.subtests}
+        return {key: value for key, value in found.items() if value}
+
+    def _attach(self, attempt: Attempt, report: pytest.TestReport, *, failed: bool) -> None:
+        if failed or report.when == "teardown":
+            attachment.attach(
+                report,
+                attempt.usage,
+                attempt.absent,
+                failed=failed,
+                limits=attempt.limits,
+                settings=self.settings,
+                sampled=self.live.sampled,
+            )
 
     def _logged(self, report: pytest.TestReport) -> None:
         attempt = self.attempt
@@ -277,20 +321,25 @@ class PhaseHooks:
             name = attachment.subtest_name(report)
             attempt.subtests.append({"name": name, "outcome": attachment.outcome_of(report)})
             return
-        known = attempt.outcomes.get(report.when)
-        outcome = attachment.outcome_of(report)
-        if known is not None and outcome != known:
-            # Plugins that run a test again change the outcome of the reports of the earlier attempt.
-            attempt.outcomes[report.when] = outcome
-            self.shard.append(
-                "phase", {**self.identity(), "when": report.when, "amends": True, "outcome": outcome}
-            )
+        known, outcome = attempt.outcomes.get(report.when), attempt.outcome(report)
+        untold = outcome == "failed" and report.when not in attempt.told
+        if known is None or (outcome == known and not untold):
+            return
+        # Plugins that run a test again change the outcome of the reports of the earlier attempt, pytest
+        # itself that of tests expected to fail.
+        attempt.outcomes[report.when] = outcome
+        record = {**self.identity(), "when": report.when, "amends": True, "outcome": outcome}
+        if untold:
+            record["failure"] = self._tell_failure(attempt, report)
+        self.shard.append("phase", record)
+        if untold:
+            self._attach(attempt, report, failed=True)
 
     def _exceeded(self, item: pytest.Item) -> str | None:
         """Judge the limits; return the message of a failure."""
         attempt = self.attempt
         limits = self.live.limits(item)
-        if attempt is None or not limits:
+        if attempt is None or not limits or attempt.failed_subtests():
             return None
         from .analysis import limits as judging
 
@@ -302,9 +351,8 @@ class PhaseHooks:
                 limit["state"] = "not checked"
                 limit["detail"] = "the test is expected to fail"
         attempt.limits = [dict(limit) for limit in judged]
-        if any(limit["state"] == "exceeded" for limit in judged):
-            return judging.message(judged)
-        return None
+        attempt.exceeded = judging.message(judged)
+        return attempt.exceeded
 
     def _ask(self, attempt: Attempt, reason: str) -> None:
         """Post a request for a collection; its results are awaited after the teardown."""
@@ -328,7 +376,6 @@ class PhaseHooks:
         attempt.demands = []
         if attempt.watched:
             self.live.end_test()
-            self.guard(self._tell_plugins, attempt)
 
     def _tell_plugins(self, attempt: Attempt) -> None:
         hook = attempt.item.ihook.pytest_diagnostics_test_summary
@@ -344,54 +391,3 @@ class PhaseHooks:
 
 def _numbers(attempt: Attempt, when: str) -> dict[str, float]:
     return cast("dict[str, float]", attempt.usage.get(when, {}))
-
-
-class WideFixture:
-    """The set-up and teardown of one fixture above function scope: kept out of the test around it."""
-
-    def __init__(
-        self, hooks: PhaseHooks, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
-    ) -> None:
-        self._hooks = hooks
-        self._name = attachment.fixture_name(fixturedef.argname)
-        self._scope = request.scope
-        self._phase = ""
-        self._start = 0.0
-        self._window: Window | None = None
-
-    def begin(self, phase: str) -> None:
-        """Open the window."""
-        self._phase = phase
-        self._window = self._hooks.reader.open(exclude=True)
-        self._start = self._hooks.clock.monotonic()
-
-    def end(self) -> None:
-        """Close the window and write its record."""
-        window, self._window = self._window, None
-        if window is None:
-            return
-        end = self._hooks.clock.monotonic()
-        usage, absent = self._hooks.reader.close(window)
-        attempt = self._hooks.attempt
-        self._hooks.shard.append(
-            "fixture",
-            {
-                "name": self._name,
-                "scope": self._scope,
-                "worker": self._hooks.worker,
-                "phase": self._phase,
-                "during": attempt.item.nodeid if attempt is not None else "",
-                "start": self._start,
-                "end": end,
-                "usage": usage,
-                "absent": absent,
-            },
-        )
-
-    def begin_teardown(self) -> None:
-        """Run as the first of the fixture's finalizers."""
-        self._hooks.guard(self.begin, "teardown")
-
-    def end_teardown(self) -> None:
-        """Run as the last of the fixture's finalizers."""
-        self._hooks.guard(self.end)

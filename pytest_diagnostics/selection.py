@@ -23,7 +23,7 @@ def names_of(text: str, source: str) -> tuple[str, ...]:
             f"{source}: {text!r} mixes names that replace the default with +names and -names that edit it; "
             "use one form"
         )
-    checked([word.lstrip("+-") for word in words], source)
+    checked([word[1:] if edits else word for word in words], source)
     if not words:
         return tuple(DEFAULT)
     if not edits:
@@ -62,10 +62,18 @@ def loaded(names: Iterable[str]) -> tuple[list[DiagnosticCollector], list[str]]:
     return collectors, troubles
 
 
-def from_plugins(config: pytest.Config) -> list[DiagnosticCollector]:
-    """Return the collectors that ``pytest_diagnostics_collectors`` gives."""
+def from_plugins(config: pytest.Config, running: Iterable[str]) -> list[DiagnosticCollector]:
+    """Return the collectors that ``pytest_diagnostics_collectors`` gives beside the ``running`` ones.
+
+    A name that several give, or that runs already, is one collector.
+    """
     given: list[DiagnosticCollector] = []
+    named = set(running)
     for answer in config.hook.pytest_diagnostics_collectors(config=config):
         for one in answer or ():
-            given.append(load(one) if isinstance(one, str) else one)
+            if not isinstance(one, str):
+                given.append(one)
+            elif one not in named:
+                named.add(one)
+                given.append(load(one))
     return given

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -23,10 +23,13 @@ from .system.usage import open_usage_reader
 if TYPE_CHECKING:
     from .analysis.schema import Summary
     from .core.collector import DiagnosticCollector
+    from .core.protocols import Processor, Sink
     from .storage.runs import RunDirectory
 
 #: How long the end of a run may wait for its collectors.
 STOP_SECONDS = 5.0
+
+T = TypeVar("T")
 
 #: A report on its way between processes.
 Wire = dict[str, object] | None
@@ -36,7 +39,11 @@ SESSION = pytest.StashKey["DiagnosticsSession"]()
 
 def register(config: pytest.Config, settings: Settings) -> None:
     """Record this run; raises ``pytest.UsageError`` for what the user has to mend."""
-    names = selection.names_of(settings.collectors, "--diagnostics-collectors")
+    names = selection.names_of(settings.collectors, settings.collectors_source)
+    if settings.report_named and settings.report is not None and settings.report.is_dir():
+        raise pytest.UsageError(
+            f"--diagnostics-report: {settings.report} is a directory; give a file's path, or 'none'"
+        )
     session = DiagnosticsSession(config, settings, names)
     config.stash[SESSION] = session
     config.pluginmanager.register(session, "diagnostics-session")
@@ -60,7 +67,8 @@ class DiagnosticsSession:
         self.summary: Summary | None = None
         self.report: str | None = None
         self._main_shard: Shard | None = None
-        self._finished = False
+        #: False before the session starts, as with --markers, and once it was summarised.
+        self._open = False
         self.live = LiveCollectors(
             config,
             self.guard,
@@ -80,12 +88,11 @@ class DiagnosticsSession:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         """Make the run's directory; a named one that cannot be written is the user's error."""
-        try:
-            self.guard(self._open_run)
-        finally:
-            self.guard(self._watch_tests)
-        if self.settings.directory_named and self.given.refusal:
-            raise pytest.UsageError(self.given.refusal)
+        self.guard(self._open_run)
+        if self.given.refusal and self.settings.directory_source != "default":
+            raise pytest.UsageError(f"{self.settings.directory_source}: {self.given.refusal}")
+        self._open = True
+        self.guard(self._watch_tests)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: object) -> None:
@@ -212,17 +219,22 @@ class DiagnosticsSession:
         prefix = "" if self.worker == "main" else f"{self.worker}-"
         shard = self._shard(f"{prefix}{role}", header)
         handler = self.guard(hook.pytest_diagnostics_exception_handler, config=self.config)
-        sinks = self.guard(hook.pytest_diagnostics_sinks, config=self.config) or []
-        processors = self.guard(hook.pytest_diagnostics_processors, config=self.config) or []
+        sinks: list[Sink] = self._given(hook.pytest_diagnostics_sinks)
+        processors: list[Processor] = self._given(hook.pytest_diagnostics_processors)
         return ThreadRecorder(
             self.worker,
             told,
             interval,
             shard,
             handler=handler,
-            sinks=[sink for some in sinks for sink in some or ()],
-            processors=[processor for some in processors for processor in some or ()],
+            sinks=sinks,
+            processors=processors,
         )
+
+    def _given(self, hook: Callable[..., Iterable[Iterable[T] | None]]) -> list[T]:
+        """Return what all plugins give through a hook; one that raises or gives no list gives nothing."""
+        answers = self.guard(hook, config=self.config) or ()
+        return [one for answer in answers for one in self.guard(list, answer or ()) or ()]
 
     def _start_recorder(self) -> None:
         """Sample the machine: once a host, so not in the workers; test by test at test scope."""
@@ -231,9 +243,12 @@ class DiagnosticsSession:
         collectors, troubles = selection.loaded(self.names)
         for trouble in troubles:
             self.guard.note(trouble)
-        collectors += self.guard(selection.from_plugins, self.config) or []
-        if collectors:
+        more = self.guard(selection.from_plugins, self.config, self.names) or []
+        if collectors or more:
             self.recorder = self._thread_recorder("recorder", collectors, self.settings.interval)
+            for collector in more:
+                # One whose name is taken, or that is no collector, must not cost us the others.
+                self.guard(self.recorder.add, collector)
             self.recorder.start()
 
     def _header_line(self) -> str | None:
@@ -244,9 +259,9 @@ class DiagnosticsSession:
         return f"diagnostics: {scope}, every {self.settings.interval:g} s, recorded to {where}"
 
     def _finish(self, reason: str, status: int | None) -> None:
-        if self._finished:
+        if not self._open:
             return
-        self._finished = True
+        self._open = False
         if self.phases is not None:
             self.guard(self.phases.finish)
         self.guard(self.live.stop, STOP_SECONDS)

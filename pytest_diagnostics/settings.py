@@ -52,6 +52,10 @@ OPTIONS = (
 _NATIVE_NUMBERS = pytest.version_tuple >= (8, 4)
 
 
+#: Options with which no test runs, of plugins that may be switched off; --markers starts no session.
+_RUNS_NO_TEST = ("collectonly", "help", "version", "showfixtures", "show_fixtures_per_test", "cacheshow")
+
+
 def add_options(parser: pytest.Parser) -> None:
     """Declare every option and its ini twin."""
     group = parser.getgroup("diagnostics", "what the machine and the process tree did while each test ran")
@@ -89,9 +93,9 @@ class Settings:
     scope: str
     interval: float
     collectors: str
+    collectors_source: str
     directory: Path
-    #: True when the user named the directory: then one that cannot be written is the user's error.
-    directory_named: bool
+    directory_source: str  # "default", or the option or ini key that names it
     #: None for no report, the run directory's own ``report.html`` for an empty path.
     report: Path | None
     report_named: bool
@@ -107,7 +111,7 @@ class Settings:
         value = config.getoption("diagnostics")
         if value is None:
             value = _ini(config, "diagnostics")
-        return bool(value) and not (config.option.collectonly or config.option.help or config.option.version)
+        return bool(value) and not any(config.getoption(name, False) for name in _RUNS_NO_TEST)
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Settings:
@@ -122,8 +126,9 @@ class Settings:
             scope=str(values["scope"][0]),
             interval=_number(*values["interval"], at_least=0.001),
             collectors=str(values["collectors"][0]),
+            collectors_source=values["collectors"][1],
             directory=_path(config, *directory),
-            directory_named=directory[1] != "default",
+            directory_source=directory[1],
             report=None if report[0] == "none" else _path(config, *report),
             report_named=report[0] not in ("", "none"),
             show=str(values["show"][0]),
@@ -166,6 +171,8 @@ def _path(config: pytest.Config, value: object, source: str) -> Path:
     An ini file comes with a repository that may be anybody's: it may not name places outside of it.
     """
     base = config.invocation_params.dir if source.startswith("--") else config.rootpath
+    if source == "default":
+        return base / str(value)  # not resolved: a link that a repository put there is refused later
     path = (base / str(value)).resolve()
     if source.startswith("diagnostics_") and config.rootpath.resolve() not in (path, *path.parents):
         option = "--" + source.replace("_", "-")
