@@ -22,7 +22,7 @@ def test_adds_up_an_order(work):
     assert sum([19, 5, 4]) == 29
 
 
-@pytest.mark.diagnostics("memory", "process", interval=0.05)
+@pytest.mark.diagnostics("process", interval=0.05)
 def test_packs_the_archive(work):
     archive = bytearray(150_000_000)
     work(0.3)
