@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 
@@ -13,6 +14,9 @@ from .schema import SCHEMA, VERSION, Attempt, Fixture, Run, Summary
 from .windows import Windows
 
 DEFAULT_INTERVAL = 1.0
+#: A test that passed in less time than this says little about the machine, nor the machine about it.
+NOTABLE_SECONDS = 0.05
+_UNREMARKABLE = frozenset({"passed", "skipped", "xfailed"})
 ENDED_WITHOUT_FINISHING = "ended without finishing"
 
 
@@ -21,9 +25,12 @@ def summarise(recording: Recording) -> Summary:
     interval = _interval(recording)
     windows = Windows(recording, interval)
     tests = []
-    for attempt, end in attempts_of(recording):
-        start = attempt["start_seconds"]
-        attempt["samples"] = windows.cut(attempt["worker"], attempt["pid"], start, end)
+    ended = list(attempts_of(recording))
+    following = _next_starts(attempt for attempt, _ in ended)
+    for (attempt, end), until in zip(ended, following, strict=True):
+        attempt["samples"] = windows.cut(
+            attempt["pid"], attempt["start_seconds"], end, until=until, nearest=_deserves_nearest(attempt)
+        )
         tests.append(attempt)
     run = _run(recording, tests, interval)
     collectors, gaps = collectors_of(recording), gaps_of(recording)
@@ -49,6 +56,21 @@ def summarise(recording: Recording) -> Summary:
         health=health,
         cost=cost,
     )
+
+
+def _next_starts(attempts: Iterable[Attempt]) -> list[float]:
+    """Return for each attempt when the next one of the same process began."""
+    starts: list[float] = []
+    following: dict[int, float] = {}
+    for attempt in reversed(list(attempts)):
+        starts.append(following.get(attempt["pid"], math.inf))
+        following[attempt["pid"]] = attempt["start_seconds"]
+    return starts[::-1]
+
+
+def _deserves_nearest(attempt: Attempt) -> bool:
+    """Return whether to show the nearest samples of a test that has none: not of thousands of tiny ones."""
+    return attempt["outcome"] not in _UNREMARKABLE or (attempt["wall_seconds"] or 0.0) >= NOTABLE_SECONDS
 
 
 def counts_of(tests: Iterable[Attempt]) -> dict[str, int]:

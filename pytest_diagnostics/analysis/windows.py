@@ -62,11 +62,17 @@ def rank(series: str, collector: str) -> int | None:
 
 
 def typical_interval(times: Sequence[float], default: float) -> float:
-    """Return the median distance of moments; ``default`` when there are too few."""
+    """Return the interval at which moments follow each other; ``default`` when there are too few.
+
+    Collections on demand come in between: where they are many, the median distance is theirs. The longer
+    distances are then the interval's, as long as they do not exceed the run's own.
+    """
     if len(times) < 3:
         return default
     recent = times[: 1 + min(len(times) - 1, 999)]
-    return median(after - before for before, after in pairwise(recent)) or default
+    distances = sorted(after - before for before, after in pairwise(recent))
+    long = distances[(9 * (len(distances) - 1) + 9) // 10]
+    return max(median(distances), min(default, long)) or default
 
 
 @dataclass
@@ -81,8 +87,10 @@ class _Track:
     #: Series of which the nearest sample is shown when there is none inside.
     nearest: set[str] = field(default_factory=set)
 
-    def cut(self, start: float, end: float, into: dict[str, Sampled]) -> None:
+    def cut(self, start: float, end: float, into: dict[str, Sampled], *, nearest: bool) -> None:
         low, high = bisect_left(self.times, start), bisect_right(self.times, end)
+        if low == high and not nearest:
+            return
         size = len(self.times)
         for column in self.columns:
             if len(column.times) != size:  # a leaf that some results lack
@@ -94,7 +102,7 @@ class _Track:
                 into[column.name] = Sampled(
                     min=min(part), max=max(part), mean=sum(part) / len(part), last=part[-1], count=len(part)
                 )
-            elif column.name in self.nearest:
+            elif nearest and column.name in self.nearest:
                 index = _nearest(column.times, first, (start, end), self.reach)
                 if index is not None:
                     into[column.name] = self._single(column, index)
@@ -125,26 +133,31 @@ class Windows:
         """``interval`` is the run's, for collectors that were too seldom to show theirs."""
         self._interval = interval
         self._shared: list[tuple[float, _Track]] = []
-        self._private: dict[tuple[str, int], list[tuple[float, _Track]]] = {}
-        owners = {shard.name: _owner(shard) for shard in recording.shards}
-        alone = len({owner for owner in owners.values() if owner is not None}) <= 1
+        self._private: dict[int, list[tuple[float, _Track]]] = {}
         for shard in recording.shards:
             tracks = [(shard.zero, track) for track in self._tracks(shard)]
-            owner = owners[shard.name]
-            if owner is None or alone:
+            pid = _test_by_test(shard)
+            if pid is None:
                 self._shared.extend(tracks)
             else:
-                # What a worker sampled in its own process says nothing about another worker's tests.
-                self._private.setdefault(owner, []).extend(tracks)
+                # What a process sampled for its own tests says nothing about another worker's.
+                self._private.setdefault(pid, []).extend(tracks)
 
-    def cut(self, worker: str, pid: int, start: float, end: float) -> dict[str, Sampled]:
-        """Return what was sampled between two moments, for a test of this worker."""
+    def cut(
+        self, pid: int, start: float, end: float, *, until: float, nearest: bool = True
+    ) -> dict[str, Sampled]:
+        """Return what was sampled between two moments, for a test of this process.
+
+        Collectors that ran for this test alone made their final collection after its teardown: theirs
+        counts up to ``until``. ``nearest`` shows the nearest sample where none lies inside.
+        """
+        own: dict[str, Sampled] = {}
+        for zero, track in self._private.get(pid, ()):
+            track.cut(start + zero, until + zero, own, nearest=False)
         samples: dict[str, Sampled] = {}
-        for tracks in (self._private.get((worker, pid), ()), self._shared):
-            found: dict[str, Sampled] = {}
-            for zero, track in tracks:
-                track.cut(start + zero, end + zero, found)
-            samples = {**found, **samples}
+        for zero, track in self._shared:
+            track.cut(start + zero, end + zero, samples, nearest=nearest)
+        samples.update(own)
         return samples if len(samples) <= MAX_SERIES else dict(list(samples.items())[:MAX_SERIES])
 
     def _tracks(self, shard: ShardRecords) -> list[_Track]:
@@ -168,10 +181,9 @@ class Windows:
         return list(tracks.values())
 
 
-def _owner(shard: ShardRecords) -> tuple[str, int] | None:
-    """Return worker and process id of the tests in a shard; None when it holds none."""
-    for fields in shard.records:
-        if fields.get("kind") in ("test", "phase"):
-            pid = fields.get("pid")
-            return text(fields, "worker"), pid if isinstance(pid, int) else 0
-    return None
+def _test_by_test(shard: ShardRecords) -> int | None:
+    """Return the process id of a shard whose collectors ran for single tests; None for any other."""
+    role, _, digits = shard.name.rpartition("-")
+    if text(shard.header, "role", role).rpartition("-")[2] != "live":
+        return None
+    return int(digits) if digits.isdecimal() else None

@@ -124,8 +124,7 @@ class ShardWriter:
                     "written": self.written,
                     "bytes": self.bytes,
                 }
-                if self.problems:
-                    told["problems"] = list(self.problems)
+                told["problems"] = _together(end, self.problems)
                 self.append("end", {**end, **told})
                 self._drain()
             self._closed = True
@@ -269,10 +268,15 @@ class MemoryShard:
                 "written": self.written,
                 "bytes": self.bytes,
             }
-            if self.problems:
-                told["problems"] = list(self.problems)
+            told["problems"] = _together(end, self.problems)
             self.append("end", {**end, **told})
         self._closed = True
+
+
+def _together(end: Mapping[str, object], problems: list[str]) -> list[object]:
+    """Return the problems that the owner of a shard tells at its end, and the shard's own."""
+    told = end.get("problems")
+    return [*(told if isinstance(told, list) else ()), *problems]
 
 
 class ShardSink:
