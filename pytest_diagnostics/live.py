@@ -102,7 +102,7 @@ class LiveCollectors:
         names = tuple(dict.fromkeys(names)) or self.names
         self.add_named(names, interval)
         if self.scope == "test":
-            for collector in self._guard(from_plugins, self._config, names) or ():
+            for collector in from_plugins(self._config, self._guard, names):
                 self._guard(self._add, collector, self._for_test)
 
     def add_named(self, names: Iterable[str], interval: float | None = None) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from .collectors import DEFAULT, available_names, load
 from .core.collector import DiagnosticCollector
 from .core.errors import ConfigurationError
+from .guard import Guard
 
 
 def names_of(text: str, source: str) -> tuple[str, ...]:
@@ -62,18 +63,20 @@ def loaded(names: Iterable[str]) -> tuple[list[DiagnosticCollector], list[str]]:
     return collectors, troubles
 
 
-def from_plugins(config: pytest.Config, running: Iterable[str]) -> list[DiagnosticCollector]:
-    """Return the collectors that ``pytest_diagnostics_collectors`` gives beside the ``running`` ones.
+def from_plugins(
+    config: pytest.Config, guard: Guard, running: Iterable[str]
+) -> Iterator[DiagnosticCollector]:
+    """Yield the collectors that ``pytest_diagnostics_collectors`` gives beside the ``running`` ones.
 
-    A name that several give, or that runs already, is one collector.
+    A name that several give, or that runs already, is one collector. What cannot be taken costs no other.
     """
-    given: list[DiagnosticCollector] = []
     named = set(running)
-    for answer in config.hook.pytest_diagnostics_collectors(config=config):
-        for one in answer or ():
+    for answer in guard(config.hook.pytest_diagnostics_collectors, config=config) or ():
+        for one in guard(list, answer or ()) or ():
             if not isinstance(one, str):
-                given.append(one)
+                yield one
             elif one not in named:
                 named.add(one)
-                given.append(load(one))
-    return given
+                collector = guard(load, one)
+                if collector is not None:
+                    yield collector

@@ -243,7 +243,7 @@ class DiagnosticsSession:
         collectors, troubles = selection.loaded(self.names)
         for trouble in troubles:
             self.guard.note(trouble)
-        more = self.guard(selection.from_plugins, self.config, self.names) or []
+        more = list(selection.from_plugins(self.config, self.guard, self.names))
         if collectors or more:
             self.recorder = self._thread_recorder("recorder", collectors, self.settings.interval)
             for collector in more:
