@@ -16,8 +16,8 @@ from .core.entry import Demand
 from .core.model import DiagnosticResult
 
 if TYPE_CHECKING:
+    from .core.figures import Usage
     from .settings import Settings
-    from .system.figures import Usage
 
 MAX_BYTES = 4096
 SECTION = "diagnostics"
@@ -162,7 +162,7 @@ def _bounded(figures: dict[str, object]) -> dict[str, object]:
 
 
 def _properties(usage: Mapping[str, Usage]) -> list[tuple[str, object]]:
-    from .system.figures import total
+    from .core.figures import total
 
     together = total(usage.values())
     return [(f"diagnostics_{key}", str(together[key])) for key in JUNIT_KEYS if key in together]  # type: ignore[literal-required] # keys of Usage

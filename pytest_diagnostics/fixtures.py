@@ -11,6 +11,7 @@ import pytest
 
 from .core.clock import SystemClock
 from .core.collector import DiagnosticCollector
+from .core.figures import Usage, subtract, total
 from .core.model import DiagnosticResult, JsonValue
 from .guard import Guard
 from .live import LiveCollectors
@@ -18,7 +19,6 @@ from .recorder.thread import ThreadRecorder
 from .selection import checked
 from .session import SESSION
 from .storage.shard import MemoryShard
-from .system.figures import Usage, subtract, total
 from .system.usage import UsageReader, open_usage_reader
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from .live import LiveCollectors
 from .wide import WideFixture
 
 if TYPE_CHECKING:
+    from .core.figures import Usage
     from .settings import Settings
     from .storage.shard import Shard
-    from .system.figures import Usage
     from .system.usage import UsageReader, Window
 
 #: How long the end of a test waits for the collection that its failure asked for, and all tests together.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
+from ..core.figures import total
 from ..core.model import JsonValue
 from ..core.recording import Fields, Recording, ShardRecords, mapping, number, text, whole
 from .schema import Attempt, Collection, Limit, Phase, Stretch, Subtest, Usage
@@ -18,7 +19,6 @@ MAX_FAILURE = 2000
 #: The outcome of a phase that an interruption left without a report.
 INTERRUPTED = "interrupted"
 _ORDER = ("setup", "call", "teardown")
-_LAST = frozenset({"rss_bytes", "fds", "threads", "children"})
 
 
 def seconds_from(shard: ShardRecords, fields: Fields, key: str) -> float | None:
@@ -39,23 +39,6 @@ def usage_of(fields: Fields) -> Usage:
             known[key] = figures[key]
     # A run of 20,000 tests has 60,000 of these: a second copy of each is worth avoiding.
     return cast("Usage", figures if len(known) == len(figures) else known)
-
-
-def total_usage(parts: list[Usage]) -> Usage:
-    """Return the figures of several windows in a row as one; a figure that one of them lacks is left out."""
-    known = [cast("dict[str, float]", part) for part in parts if part]
-    if not known:
-        return {}
-    total: dict[str, float] = {}
-    for key in known[-1]:
-        values = [part[key] for part in known if key in part]
-        if len(values) < len(known):
-            continue
-        if key == "peak_rss_bytes":
-            total[key] = max(values)
-        else:
-            total[key] = values[-1] if key in _LAST else sum(values)
-    return cast("Usage", total)
 
 
 @dataclass
@@ -258,7 +241,7 @@ def _finished(draft: _Draft) -> Attempt:
         start_seconds=min([*starts, draft.begun]) if draft.begun is not None else min(starts),
         wall_seconds=round(sum(walls), 6) if complete else None,
         phases=phases,
-        usage=total_usage([phase["usage"] for phase in phases]),
+        usage=total(phase["usage"] for phase in phases if phase["usage"]),
         samples={},
         failure=next((draft.failures[when] for when in _ORDER if when in draft.failures), None),
         subtests=draft.subtests,

@@ -9,39 +9,11 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from ..core.figures import Usage as Usage
+
 SCHEMA = "pytest-diagnostics/summary"
 #: 1: the first.
 VERSION = 1
-
-
-class Usage(TypedDict, total=False):
-    """Exact figures of one window, of the process that ran it; a key is absent when it could not be read."""
-
-    wall_seconds: float  # CLOCK_MONOTONIC
-    cpu_seconds: float  # CLOCK_PROCESS_CPUTIME_ID: all threads of the process
-    cpu_user_seconds: float  # getrusage(RUSAGE_SELF) ru_utime
-    cpu_system_seconds: float  # getrusage(RUSAGE_SELF) ru_stime
-    children_cpu_seconds: float  # getrusage(RUSAGE_CHILDREN): children that were waited for in the window
-    cpu_wait_seconds: float  # /proc/thread-self/schedstat field 2: runnable, but waiting for a CPU
-    minor_faults: int  # ru_minflt
-    major_faults: int  # ru_majflt
-    voluntary_switches: int  # ru_nvcsw
-    involuntary_switches: int  # ru_nivcsw
-    read_bytes: int  # /proc/self/io read_bytes: fetched from storage
-    write_bytes: int  # /proc/self/io write_bytes: sent to storage
-    read_chars: int  # /proc/self/io rchar: passed through read(2) and the like
-    write_chars: int  # /proc/self/io wchar
-    rss_bytes: int  # /proc/self/statm field 2, at the end of the window
-    rss_change_bytes: int  # the same, end less start
-    peak_rss_bytes: int  # the high-water mark within the window, after a reset by /proc/self/clear_refs
-    fds: int  # open descriptors at the end
-    fds_change: int
-    threads: int  # threads at the end
-    threads_change: int
-    children: int  # direct children at the end
-    children_change: int
-    throttled_seconds: float  # the cgroup's cpu.stat throttled time
-    oom_kills: int  # the cgroup's memory.events oom_kill
 
 
 class Phase(TypedDict):

@@ -18,7 +18,7 @@ import os
 import sys
 from typing import Literal, Protocol
 
-from .figures import KEYS, Usage, subtract
+from ..core.figures import KEYS, Usage, subtract
 
 PeakKind = Literal["exact", "sampled", "off"]
 

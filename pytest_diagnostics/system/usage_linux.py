@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import ClassVar, NamedTuple, TypeAlias, cast
 
 from ..core.errors import UnavailableError
+from ..core.figures import KEYS, Usage
 from . import parsers, peak
 from .cgroup import Cgroup, throttled_seconds
-from .figures import KEYS, Usage
 from .procfs import Files, KeptFile, reason_of
 from .tree import Children
 from .usage import NO_PEAK, Edge, PeakKind, Window, Windows, missing

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, cast
 
-from .figures import KEYS, Usage
+from ..core.figures import KEYS, Usage
 from .usage import NO_PEAK, Edge, PeakKind, Window, Windows, missing
 
 if sys.platform != "win32":

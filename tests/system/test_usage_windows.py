@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from pytest_diagnostics.system.figures import KEYS, Usage
+from pytest_diagnostics.core.figures import KEYS, Usage
 from pytest_diagnostics.system.usage import UsageReader, Window, open_usage_reader
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="exact figures are Linux's")
@@ -283,7 +283,7 @@ def run_without_proc() -> str:
     body = f"""
 import sys
 sys.path[:0] = {sys.path!r}
-from pytest_diagnostics.system.figures import KEYS
+from pytest_diagnostics.core.figures import KEYS
 from pytest_diagnostics.system.usage import open_usage_reader
 reader = open_usage_reader("exact")
 usage, absent = reader.close(reader.open())
