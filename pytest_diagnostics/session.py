@@ -264,9 +264,13 @@ class DiagnosticsSession:
         self._open = False
         if self.phases is not None:
             self.guard(self.phases.finish)
-        self.guard(self.live.stop, STOP_SECONDS)
-        if self.recorder is not None:
-            self.guard(self.recorder.stop, STOP_SECONDS)
+        try:
+            self.guard(self.live.stop, STOP_SECONDS)
+            if self.recorder is not None:
+                self.guard(self.recorder.stop, STOP_SECONDS)
+        except KeyboardInterrupt:
+            # Whoever is impatient with our waiting ends that; the run has its exit code already.
+            self.guard.note("the wait for collectors was interrupted; what hung was left behind")
         self._close_shards(reason, status)
         if self.phases is not None:
             self.guard(self.phases.reader.release)

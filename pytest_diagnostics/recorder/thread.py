@@ -96,8 +96,9 @@ class ThreadRecorder:
             self.manager.stop_collecting(timeout)
         except ManagerError as exc:
             self._problems.append(str(exc))
-        for name in self.manager.collectors:
-            self._account(name)
+        finally:
+            for name in self.manager.collectors:
+                self._account(name)
 
     @property
     def problems(self) -> list[str]:
