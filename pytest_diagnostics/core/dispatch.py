@@ -30,7 +30,7 @@ class Dispatcher:
         wake: threading.Condition,
         crashed: Callable[[BaseException], None],
     ) -> None:
-        """``wake`` guards the demands and is notified after a call; ``crashed`` hears of our own faults."""
+        """``wake`` guards the demands; ``crashed`` hears of our own faults."""
         self.executor = executor
         self._clock = clock
         self._wake = wake
@@ -118,12 +118,8 @@ class Dispatcher:
 
     def _lane(self, entry: Entry) -> Lane:
         if entry.lane is None or entry.lane.closed:
-            entry.lane = Lane(f"diagnostics-{entry.name}", self._clock, self._notify)
+            entry.lane = Lane(f"diagnostics-{entry.name}", self._clock, entry.freed)
         return entry.lane
-
-    def _notify(self) -> None:
-        with self._wake:
-            self._wake.notify_all()
 
     def _execute_here(self, entry: Entry, due: float | None, *, final: bool) -> None:
         def execute() -> None:
@@ -141,6 +137,8 @@ class Dispatcher:
             call()
         finally:
             entry.occupied = False
+            if self.abandoned:
+                entry.freed()
 
     def _execute(self, entry: Entry, due: float | None, *, final: bool = False) -> None:
         try:
@@ -148,5 +146,5 @@ class Dispatcher:
                 self.executor.execute(entry, due, final=final)
         except BaseException as exc:  # noqa: BLE001 - our own fault: the run ends, and its owner is told
             self._crashed(exc)
-        finally:
+        if not self.executor.muted:  # else who waits now waits for an answer of the next run
             self.deliver(entry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 
 from .collector import DiagnosticCollector
 from .errors import ConfigurationError
@@ -70,6 +71,8 @@ class Entry:
         #: The result of the call that ended or was declared late last; None when a processor dropped it.
         self.answer: DiagnosticResult | None = None
         self.lane: Lane | None = None
+        #: Called when a call ended: wakes the loop of the latest run, whichever run's thread was busy.
+        self.wake_owner: Callable[[], None] = _nobody
         #: True while the manager's own thread is inside this collector.
         self.occupied = False
         #: True between ``start()`` of the collector and its ``stop()``, whichever run called them.
@@ -141,6 +144,10 @@ class Entry:
         began = self._running_since
         return None if began is None or self._overran else began + self.patience
 
+    def freed(self) -> None:
+        """Tell the latest run that a call ended."""
+        self.wake_owner()
+
     def begin(self, stage: Stage, now: float) -> None:
         """Note that a call of the collector begins."""
         with self._call:
@@ -161,6 +168,10 @@ class Entry:
                 return False
             self._overran = True
             return True
+
+
+def _nobody() -> None:
+    """Stand for the loop before there is one."""
 
 
 def _checked_timeout(timeout: object, interval: float, name: str) -> float:

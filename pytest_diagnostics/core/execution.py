@@ -332,7 +332,7 @@ class Executor:
         )
 
     def _tell_health(self, entry: Entry, changed: bool) -> None:
-        if changed:
+        if changed and not self._is_muted(entry):
             self._publish(health_event(entry, self._clock))
 
 

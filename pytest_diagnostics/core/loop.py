@@ -6,6 +6,7 @@ thread, is left behind: it publishes nothing any more, and ends when the collect
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -45,8 +46,11 @@ class Loop:
         self._calls = Dispatcher(self._executor, clock, self._wake, self._crashed)
         self._watch = ClockWatch(clock)
         self._entries = list(entries)
+        for entry in self._entries:
+            entry.wake_owner = self.wake
         #: Removed collectors whose farewell is still being made, in their lanes.
         self._departing: list[Entry] = []
+        self._thread: threading.Thread | None = None
         self._ident: int | None = None
         self._stop_reason: str | None = None
         self._deadline: float | None = None
@@ -67,11 +71,17 @@ class Loop:
 
     def start(self, name: str) -> None:
         """Start the thread; raises RuntimeError when the system refuses it."""
-        start_thread(self._run, name)
+        self._thread = start_thread(self._run, name)
+
+    def join(self, timeout: float) -> None:
+        """Wait for the very end of the thread, which comes shortly after ``ended``."""
+        if self._thread is not None:
+            self._thread.join(timeout)
 
     def add(self, entry: Entry) -> None:
         """Take one more collector; its first tick is now."""
         with self._wake:
+            entry.wake_owner = self.wake
             self._entries.append(entry)
             self._wake.notify_all()
 
@@ -123,6 +133,7 @@ class Loop:
         for entry in entries:
             self._calls.overrun(entry, final=True)
         self._executor.muted = True
+        self._dismiss()
 
         def close() -> None:
             for entry in entries:
@@ -188,8 +199,8 @@ class Loop:
         finally:
             # A collector that hung and comes back later has nobody to tell any more.
             self._executor.muted = True
-            self._dismiss()
             if not self.abandoned:
+                self._dismiss()
                 with suppress(BaseException):  # a clock that fails: nothing is left to be done
                     self._close_sinks(max(0.5, self._until_deadline()))
             self.ended.set()
@@ -269,14 +280,21 @@ class Loop:
 
     def _until_next(self) -> float | None:
         """Return the seconds until the next tick or overrun; None when nothing is due ever."""
-        overruns = [entry.late_at for entry in (*self._entries, *self._departing)]
-        moments = [moment for moment in overruns if moment is not None]
+        now = self._clock.monotonic()
+        moments = []
+        for entry in (*self._entries, *self._departing):
+            late_at = entry.late_at
+            if late_at is None and entry.busy and not entry.hangs:
+                # Its lane has not begun yet, or waits between two tries: look again when it might be late.
+                late_at = now + entry.patience
+            if late_at is not None:
+                moments.append(late_at)
         moments += [
             max(entry.schedule.due, entry.not_before) for entry in self._entries if self._wants_ticks(entry)
         ]
         if self.once is not None and self._deadline is not None:
             moments.append(self._deadline)
-        return max(0.0, min(moments) - self._clock.monotonic()) if moments else None
+        return max(0.0, min(moments) - now) if moments else None
 
     def _wants_ticks(self, entry: Entry) -> bool:
         if self.once is not None:

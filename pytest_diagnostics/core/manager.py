@@ -26,7 +26,6 @@ from .schedule import checked_interval
 from .stream import RecordStream
 from .threads import new_condition
 
-DEFAULT_INTERVAL_SECONDS: Final = 1.0
 #: What a stop waits beyond its patience: only a collector that hangs in the manager's own thread, against
 #: its promise not to block, or a sink that hangs, takes longer.
 GRACE_SECONDS: Final = 0.5
@@ -42,7 +41,7 @@ class DiagnosticManager:
     def __init__(
         self,
         collectors: Iterable[DiagnosticCollector] = (),
-        interval: float = DEFAULT_INTERVAL_SECONDS,
+        interval: float = 1.0,
         exception_handler: ExceptionHandler | None = None,
         *,
         sinks: Iterable[Sink] = (),
@@ -138,8 +137,7 @@ class DiagnosticManager:
         try:
             self.stop_collecting()
         except ManagerError:
-            # What the program raised is more important than our own crash, which ``error`` still tells.
-            if exc is None:
+            if exc is None:  # what the program raised matters more; ``error`` still tells of ours
                 raise
 
     @property
@@ -281,8 +279,7 @@ class DiagnosticManager:
 
     def snapshot(self) -> dict[str, JsonValue]:
         """Return the latest result of every collector in the form of ``collect_all``; asks nobody."""
-        latest = ((entry.name, entry.latest) for entry in self._roster.all())
-        return self._reply({name: result for name, result in latest if result is not None})
+        return self._reply({entry.name: entry.latest for entry in self._roster.all() if entry.latest})
 
     def latest(self, name: str) -> DiagnosticResult | None:
         """Return a collector's latest result; None before its first one."""
@@ -293,7 +290,7 @@ class DiagnosticManager:
         return self._stream.history()
 
     def clear_results(self) -> None:
-        """Forget the kept results; the latest of each collector stays."""
+        """Forget the kept results; each collector's latest stays."""
         self._stream.clear()
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
@@ -360,7 +357,9 @@ class DiagnosticManager:
             self._await_end(loop, loop.stop_timeout)
 
     def _await_end(self, loop: Loop, patience: float) -> None:
-        if not loop.ended.wait(patience + GRACE_SECONDS):
+        if loop.ended.wait(patience + GRACE_SECONDS):
+            loop.join(GRACE_SECONDS)
+        else:
             loop.abandon(GRACE_SECONDS)
 
     def _owns_current_thread(self) -> bool:

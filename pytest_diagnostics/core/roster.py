@@ -57,16 +57,18 @@ class Roster:
         self._origin = now
         for entry in self._entries.values():
             entry.ordinal = None
-        for entry in self._entries.values():
+        # The aligned ones first: they stay where they are, the others go out of their way.
+        for entry in sorted(self._entries.values(), key=lambda entry: not entry.collector.aligned):
             self.place(entry, now)
 
     def place(self, entry: Entry, now: float) -> None:
         """Give a collector its first tick now, and a share of the interval that others leave free."""
-        offset = 0.0
+        entry.ordinal = 0
         if not entry.collector.aligned:
-            taken = {e.ordinal for e in self._entries.values() if e.interval == entry.interval}
+            peers = (e for e in self._entries.values() if e is not entry and e.interval == entry.interval)
+            taken = {peer.ordinal for peer in peers}
             entry.ordinal = next(n for n in range(len(taken) + 1) if n not in taken)
-            offset = spread(entry.ordinal) * entry.interval
+        offset = spread(entry.ordinal) * entry.interval
         entry.reset(Schedule(self._origin, entry.interval, offset, first=now))
 
     def _checked_name(self, collector: DiagnosticCollector) -> str:

@@ -118,6 +118,10 @@ class RecordStream:
                 self._lock.wait_for(lambda: self._handing_since is None, patience)
             if self._handing_since is not None:
                 self._give_up_holder()
+            # What waited behind the stuck one; usually nothing.
+            self._handing_since = self._clock.monotonic()
+            turn = self._turn
+        self._hand_out(turn)
         for sink, target in self._sinks:
             with self._lock:
                 if target.closing or target.stuck:
