@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import rendering
 from .collectors import available_names, load
 from .core.errors import ConfigurationError, DiagnosticError
+from .rendering import recording_of, summary_of, write_report, write_summary
 from .report import terminal
 from .report.words import line, seconds, size
 from .storage.runs import RunInfo, find_run, list_runs, run_info
@@ -179,12 +179,12 @@ def _report(options: argparse.Namespace) -> int:
     run = find_run(options.dir, options.name)
     summary = _summary(run)
     if options.output is None and not run.summary.is_file() and not run_info(run).alive:
-        rendering.write_summary(summary, run)
-    path = rendering.write_report(summary, options.output or run.report)
+        write_summary(summary, run)
+    path = write_report(summary, options.output or run.report)
     print(f"{path} ({size(Path(path).stat().st_size)})")
     return 0
 
 
 def _summary(run: RunDirectory) -> Summary:
     """Summarise anew: a run's shards hold more than a summary of an older version shows."""
-    return rendering.summary_of(rendering.recording_of(run, {}, []))
+    return summary_of(recording_of(run, {}, []))

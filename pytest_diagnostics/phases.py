@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
-from . import attachment
+from .attachment import (
+    attach,
+    collection,
+    may_be_expected_to_fail,
+    may_yet_be_xfailed,
+    outcome_of,
+    subtest_name,
+)
+from .attempt import Attempt
 from .core.clock import Pid, SystemClock
-from .core.entry import Demand
 from .guard import Guard
 from .live import LiveCollectors
 from .wide import WideFixture
@@ -27,50 +33,6 @@ REPLY_SECONDS_A_RUN = 5.0
 
 _OCCURRENCE = pytest.StashKey[int]()
 _ATTEMPTS = pytest.StashKey[int]()
-
-
-@dataclass
-class Attempt:
-    """What is known of the test that runs."""
-
-    item: pytest.Item
-    occurrence: int
-    number: int
-    #: False for a test marked no_diagnostics.
-    watched: bool
-    when: str = ""
-    window: Window | None = None
-    start: float = 0.0
-    #: The record of a phase whose outcome its report has yet to tell.
-    pending: dict[str, object] | None = None
-    usage: dict[str, Usage] = field(default_factory=dict)
-    absent: dict[str, dict[str, str]] = field(default_factory=dict)
-    outcomes: dict[str, str] = field(default_factory=dict)
-    subtests: list[dict[str, object]] = field(default_factory=list)
-    limits: list[dict[str, object]] = field(default_factory=list)
-    #: What the test was failed with for its limits, if it was.
-    exceeded: str = ""
-    #: Phases whose failure was recorded, attached and asked about.
-    told: set[str] = field(default_factory=set)
-    #: Collections asked for by failing phases: reason and what waits for the results.
-    demands: list[tuple[str, Demand]] = field(default_factory=list)
-
-    def failed_subtests(self) -> int:
-        """Return how many subtests failed so far."""
-        return sum(subtest["outcome"] == "failed" for subtest in self.subtests)
-
-    def outcome(self, report: pytest.TestReport) -> str:
-        """Return the outcome that a report means: pytest fails a test for its subtests later, in places."""
-        if report.when == "call" and report.passed and self.failed_subtests():
-            return "failed"
-        return attachment.outcome_of(report)
-
-    def failure(self, report: pytest.TestReport) -> str:
-        """Return why a phase failed, in one line."""
-        if report.failed and report.longrepr:
-            return attachment.failure_line(report)
-        count = self.failed_subtests()
-        return f"contains {count} failed subtest{'s' if count > 1 else ''}"
 
 
 class PhaseHooks:
@@ -270,7 +232,7 @@ class PhaseHooks:
         if attempt is None or attempt.item is not item:
             return
         # What pytest will call xfailed is still called failed here: only the final report tells.
-        expected = report.failed and attachment.may_yet_be_xfailed(item, call)
+        expected = report.failed and may_yet_be_xfailed(item, call)
         if attempt.pending is None:  # a subtest's report, inside the call
             if report.failed and not expected:
                 self._ask(attempt, f"{report.when} failed")
@@ -303,7 +265,7 @@ class PhaseHooks:
 
     def _attach(self, attempt: Attempt, report: pytest.TestReport, *, failed: bool) -> None:
         if failed or report.when == "teardown":
-            attachment.attach(
+            attach(
                 report,
                 attempt.usage,
                 attempt.absent,
@@ -318,8 +280,8 @@ class PhaseHooks:
         if attempt is None or report.nodeid != attempt.item.nodeid:
             return
         if attempt.when == "call" and hasattr(report, "context"):
-            name = attachment.subtest_name(report)
-            attempt.subtests.append({"name": name, "outcome": attachment.outcome_of(report)})
+            name = subtest_name(report)
+            attempt.subtests.append({"name": name, "outcome": outcome_of(report)})
             return
         known, outcome = attempt.outcomes.get(report.when), attempt.outcome(report)
         untold = outcome == "failed" and report.when not in attempt.told
@@ -341,17 +303,17 @@ class PhaseHooks:
         limits = self.live.limits(item)
         if attempt is None or not limits or attempt.failed_subtests():
             return None
-        from .analysis import limits as judging
+        from .analysis.limits import judge, message
 
-        setup, call = _numbers(attempt, "setup"), _numbers(attempt, "call")
+        setup, call = attempt.figures("setup"), attempt.figures("call")
         absent = {**attempt.absent.get("setup", {}), **attempt.absent.get("call", {})}
-        judged = judging.judge(limits, setup, call, absent)
-        if attachment.may_be_expected_to_fail(item):
+        judged = judge(limits, setup, call, absent)
+        if may_be_expected_to_fail(item):
             for limit in judged:
                 limit["state"] = "not checked"
                 limit["detail"] = "the test is expected to fail"
         attempt.limits = [dict(limit) for limit in judged]
-        attempt.exceeded = judging.message(judged)
+        attempt.exceeded = message(judged)
         return attempt.exceeded
 
     def _ask(self, attempt: Attempt, reason: str) -> None:
@@ -370,9 +332,7 @@ class PhaseHooks:
             asked = self.clock.monotonic()
             complete = demand.wait(patience)
             self._reply_seconds_left -= self.clock.monotonic() - asked
-            self.shard.append(
-                "collection", {**self.identity(), **attachment.collection(reason, demand, complete)}
-            )
+            self.shard.append("collection", {**self.identity(), **collection(reason, demand, complete)})
         attempt.demands = []
         if attempt.watched:
             self.live.end_test()
@@ -387,7 +347,3 @@ class PhaseHooks:
             "usage": {when: dict(usage) for when, usage in attempt.usage.items()},
         }
         hook(item=attempt.item, summary=summary)
-
-
-def _numbers(attempt: Attempt, when: str) -> dict[str, float]:
-    return cast("dict[str, float]", attempt.usage.get(when, {}))

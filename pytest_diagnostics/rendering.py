@@ -55,9 +55,9 @@ def write_summary(summary: Summary, run: RunDirectory) -> None:
 
 def write_report(summary: Summary, path: Path) -> str:
     """Write the HTML report and return its path; the only reason to import a template engine."""
-    from .report import html
+    from .report.html import write
 
     if not path.parent.is_dir():
         make_directories(os.fspath(path.parent))
-    html.write(summary, path)
+    write(summary, path)
     return str(path)

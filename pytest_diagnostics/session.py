@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from . import selection, workers
 from .core.clock import Pid
 from .core.errors import DiagnosticError, RecordingError
 from .guard import Guard
 from .live import LiveCollectors
 from .phases import PhaseHooks
 from .recorder.thread import ThreadRecorder
+from .selection import from_plugins, loaded, names_of
 from .settings import Settings
-from .storage import runs
+from .storage.runs import create_run, retain, shard_header
 from .storage.shard import MemoryShard, Shard, ShardWriter
 from .system.peak import session_peak_bytes
 from .system.usage import open_usage_reader
+from .workers import BroughtShard, brought_home, given_by_controller, take_home, tell_worker
 
 if TYPE_CHECKING:
     from .analysis.schema import Summary
@@ -39,7 +40,7 @@ SESSION = pytest.StashKey["DiagnosticsSession"]()
 
 def register(config: pytest.Config, settings: Settings) -> None:
     """Record this run; raises ``pytest.UsageError`` for what the user has to mend."""
-    names = selection.names_of(settings.collectors, settings.collectors_source)
+    names = names_of(settings.collectors, settings.collectors_source)
     if settings.report_named and settings.report is not None and settings.report.is_dir():
         raise pytest.UsageError(
             f"--diagnostics-report: {settings.report} is a directory; give a file's path, or 'none'"
@@ -57,7 +58,7 @@ class DiagnosticsSession:
         self.settings = settings
         self.names = names
         self.guard = Guard()
-        self.given = workers.given_by_controller(config)
+        self.given = given_by_controller(config)
         self.worker = self.given.worker
         self.run: RunDirectory | None = None
         self.header: dict[str, object] = {}
@@ -97,14 +98,14 @@ class DiagnosticsSession:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: object) -> None:
         """Tell an xdist worker where this run is recorded."""
-        self.guard(workers.tell_worker, node, self.run)
+        self.guard(tell_worker, node, self.run)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:
         """Take home what a worker could not write to the run's directory."""
-        lines = self.guard(workers.brought_home, node)
+        lines = self.guard(brought_home, node)
         if lines:
-            self.shards.append((f"brought-{len(self.shards)}", workers.BroughtShard(lines)))
+            self.shards.append((f"brought-{len(self.shards)}", BroughtShard(lines)))
 
     def pytest_report_header(self) -> str | None:
         """Say in one line what is recorded and where."""
@@ -174,7 +175,7 @@ class DiagnosticsSession:
             },
         }
         try:
-            self.run = runs.create_run(self.settings.directory, self.header)
+            self.run = create_run(self.settings.directory, self.header)
         except RecordingError as exc:
             self.given.refusal = str(exc)
             self.guard.note(f"nothing is on disk: {exc}")
@@ -200,7 +201,7 @@ class DiagnosticsSession:
                 shard = MemoryShard(f"{role}-{pid}")
         name = self.run.name if self.run is not None else "in-memory"
         more: dict[str, object] = {} if recorder is None else {"recorder": recorder}
-        shard.append("run", runs.shard_header(name, role, **more))
+        shard.append("run", shard_header(name, role, **more))
         self.shards.append((f"{role}-{pid}", shard))
         return shard
 
@@ -240,10 +241,10 @@ class DiagnosticsSession:
         """Sample the machine: once a host, so not in the workers; test by test at test scope."""
         if self.worker != "main" or self.settings.scope == "test":
             return
-        collectors, troubles = selection.loaded(self.names)
+        collectors, troubles = loaded(self.names)
         for trouble in troubles:
             self.guard.note(trouble)
-        more = list(selection.from_plugins(self.config, self.guard, self.names))
+        more = list(from_plugins(self.config, self.guard, self.names))
         if collectors or more:
             self.recorder = self._thread_recorder("recorder", collectors, self.settings.interval)
             for collector in more:
@@ -254,9 +255,9 @@ class DiagnosticsSession:
     def _header_line(self) -> str | None:
         if self.worker != "main":
             return None
-        where = "in memory only" if self.run is None else str(_shortest(self.run.path, self.config))
+        where = "in memory only" if self.run is None else f"to {_shortest(self.run.path, self.config)}"
         scope = "the whole session" if self.settings.scope == "session" else "test by test"
-        return f"diagnostics: {scope}, every {self.settings.interval:g} s, recorded to {where}"
+        return f"diagnostics: {scope}, every {self.settings.interval:g} s, recorded {where}"
 
     def _finish(self, reason: str, status: int | None) -> None:
         if not self._open:
@@ -275,27 +276,27 @@ class DiagnosticsSession:
         if self.phases is not None:
             self.guard(self.phases.reader.release)
         if self.worker != "main":
-            self.guard(workers.take_home, self.config, self.shards)
+            self.guard(take_home, self.config, self.shards)
             return
         self._summarise()
 
     def _summarise(self) -> None:
-        from . import rendering
+        from .rendering import admit, recording_of, summary_of, write_report, write_summary
 
         memory = [shard for _, shard in self.shards if isinstance(shard, MemoryShard)]
-        recording = rendering.recording_of(self.run, self.header, memory)
-        self.summary = rendering.summary_of(recording)
+        recording = recording_of(self.run, self.header, memory)
+        self.summary = summary_of(recording)
         if self.run is not None:
-            self.guard(rendering.write_summary, self.summary, self.run)
+            self.guard(write_summary, self.summary, self.run)
         report = self.settings.report
         if self.settings.report_named and report is not None:
-            self.report = self.guard(rendering.write_report, self.summary, report)
+            self.report = self.guard(write_report, self.summary, report)
         elif report is not None and self.run is not None:
-            self.report = self.guard(rendering.write_report, self.summary, self.run.report)
+            self.report = self.guard(write_report, self.summary, self.run.report)
         if self.run is not None:
-            self.guard(runs.retain, self.settings.directory, self.settings.keep)
+            self.guard(retain, self.settings.directory, self.settings.keep)
         for trouble in self.guard.troubles:
-            rendering.admit(self.summary, trouble)
+            admit(self.summary, trouble)
 
     def _close_shards(self, reason: str, status: int | None) -> None:
         problems = list(self.guard.troubles)
@@ -311,12 +312,13 @@ class DiagnosticsSession:
             self.guard(shard.close, end)
 
     def _write_terminal(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self.summary is None:
-            return
-        from .report import terminal
-
         verbosity = self.config.get_verbosity()
-        lines = terminal.lines(self.summary, show=self.settings.show, quiet=verbosity < 0, report=self.report)
+        if self.summary is None:
+            lines = [f"health  degraded: there is no summary: {'; '.join(self.guard.troubles)}"]
+        else:
+            from .report.terminal import lines as lines_of
+
+            lines = lines_of(self.summary, show=self.settings.show, quiet=verbosity < 0, report=self.report)
         # pytest leaves the line of its progress open in a way that the next line, not a section, closes.
         terminalreporter.ensure_newline()
         if verbosity >= 0:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import attachment
+from .attachment import fixture_name
 
 if TYPE_CHECKING:
     from .phases import PhaseHooks
@@ -20,7 +20,7 @@ class WideFixture:
         self, hooks: PhaseHooks, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
     ) -> None:
         self._hooks = hooks
-        self._name = attachment.fixture_name(fixturedef.argname)
+        self._name = fixture_name(fixturedef.argname)
         self._scope = request.scope
         self._phase = ""
         self._start = 0.0

@@ -251,9 +251,9 @@ def _explained(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        where = exc.filename if isinstance(exc.filename, str) else path
+        elsewhere = f"{exc.filename}: " if isinstance(exc.filename, str) and exc.filename != path else ""
         raise RecordingError(
-            f"cannot record to {path}: {where}: {error_text(exc)}; "
+            f"cannot record to {path}: {elsewhere}{error_text(exc)}; "
             f"give a directory that can be written with --diagnostics-dir"
         ) from exc
 

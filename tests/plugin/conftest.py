@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import difflib
 import json
 import os
 import re
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_diagnostics.analysis.schema import Attempt, CollectorState, Phase, Summary
 
 #: Writes what pytest reports, through functions that no test can reach, to a file that nobody keeps open.
-WITNESS = '''
+WITNESS = """
 import json, os
 
 _open, _write, _close, _getpid, _dumps = os.open, os.write, os.close, os.getpid, json.dumps
@@ -55,7 +57,7 @@ def pytest_collection_finish(session):
 
 def pytest_unconfigure():
     _say("unconfigured")
-'''
+"""
 
 _OURS = re.compile(r"^[-=]+ diagnostics [-=]+\n(?:(?![-=_!]+ ).*\n)*|^diagnostics: .*\n", re.MULTILINE)
 _VARYING = (
@@ -106,6 +108,12 @@ class Ran:
         """All problems that the summary names."""
         return "\n".join(self.summary["health"]["problems"])
 
+    def records(self, kind: str) -> list[dict[str, object]]:
+        """Return the records of a kind in all shards of the only recorded run."""
+        (run,) = self.runs
+        lines = [line for path in (run / "shards").iterdir() for line in path.read_text().splitlines()]
+        return [record for line in lines if (record := json.loads(line)).get("kind") == kind]
+
     def collector(self, name: str) -> CollectorState:
         """Return the state of a collector at the end."""
         (found,) = [state for state in self.summary["collectors"] if state["name"] == name]
@@ -122,7 +130,9 @@ class Ran:
 
     def outcomes(self) -> dict[str, str]:
         """Return the outcome of every test by the last part of its node id."""
-        return {attempt["nodeid"].rpartition("::")[2]: attempt["outcome"] for attempt in self.summary["tests"]}
+        return {
+            attempt["nodeid"].rpartition("::")[2]: attempt["outcome"] for attempt in self.summary["tests"]
+        }
 
 
 class Differential:
@@ -137,6 +147,7 @@ class Differential:
         self.python: tuple[str, ...] = ()
         #: What the command line is given to: ("unshare", "-m") and the like.
         self.wrapper: tuple[str, ...] = ()
+        self.stdin = b""
         self.diagnostics: tuple[str, ...] = ("--diagnostics-interval=0.1", "--diagnostics-report=none")
         self._witness = path / "told.jsonl"
         self.write(witness=WITNESS)
@@ -157,7 +168,9 @@ class Differential:
         """Return the environment of a run."""
         wanted: Mapping[str, str | None] = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(self.path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+            "PYTHONPATH": os.pathsep.join([str(self.path), os.environ.get("PYTHONPATH", "")]).rstrip(
+                os.pathsep
+            ),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTEST_ADDOPTS": None,
             "PYTEST_CURRENT_TEST": None,
@@ -175,7 +188,7 @@ class Differential:
             self.command(*args, on=on),
             cwd=self.path,
             env=self.environment(),
-            stdin=subprocess.DEVNULL,
+            input=self.stdin,
             capture_output=True,
             timeout=timeout,
             check=False,
@@ -197,16 +210,19 @@ class Differential:
     @staticmethod
     def same(off: Ran, on: Ran, compare: Iterable[str] = ("out", "err")) -> None:
         """Assert that nothing but our own lines tells one run from the other."""
-        shown = f"--- off: {off.code}\n{off.out}{off.err}\n--- on: {on.code}\n{on.out}{on.err}"
+        shown = f"off: {off.code}\n{off.out}{off.err}\non: {on.code}\n{on.out}{on.err}"
         assert on.code == off.code, shown
-        assert _ordered(on.told) == _ordered(off.told), shown
+        told = [[repr(line) for line in _ordered(ran.told, "out" in compare)] for ran in (off, on)]
+        assert not list(difflib.unified_diff(*told, "off", "on", n=0)), shown
         for stream in compare:
-            assert _normalised(getattr(on, stream)) == _normalised(getattr(off, stream)), shown
+            lines = [_normalised(getattr(ran, stream)).splitlines() for ran in (off, on)]
+            assert not list(difflib.unified_diff(*lines, "off", "on", n=0)), shown
 
 
-def _ordered(told: Sequence[list[object]]) -> list[list[object]]:
+def _ordered(told: Sequence[list[object]], with_output: bool) -> list[list[object]]:
     """Return what was told with a forked child's part, which comes whenever it comes, at the end."""
-    return [line for line in told if line[0] == "main"] + [line for line in told if line[0] != "main"]
+    ordered = [line for line in told if line[0] == "main"] + [line for line in told if line[0] != "main"]
+    return ordered if with_output else [line[:-1] if line[1] == "report" else line for line in ordered]
 
 
 @pytest.fixture
@@ -219,3 +235,24 @@ def differential(tmp_path: Path) -> Differential:
 def new_differential(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Differential]:
     """Make directories for runs that several tests look at."""
     return lambda: Differential(tmp_path_factory.mktemp("differential"))
+
+
+@pytest.fixture
+def inside(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Runs of pytest with our plugin alone, in this process unless a test says otherwise."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_diagnostics.plugin")
+    return pytester
+
+
+@pytest.fixture
+def xdist(differential: Differential) -> Differential:
+    """A directory for runs with pytest-xdist."""
+    if importlib.util.find_spec("xdist") is None:
+        if os.environ.get("PYTEST_DIAGNOSTICS_REQUIRE_LIVE"):
+            pytest.fail("pytest-xdist is not installed, and PYTEST_DIAGNOSTICS_REQUIRE_LIVE asks for it")
+        pytest.skip("pytest-xdist is not installed")
+    differential.plugins = ("xdist.plugin",)
+    return differential
