@@ -124,9 +124,12 @@ class LinuxUsageReader:
         usage = Usage(
             wall_seconds=(last.wall_ns - first.wall_ns) / 1e9,
             cpu_seconds=(last.cpu_ns - first.cpu_ns) / 1e9,
-            cpu_user_seconds=own.ru_utime - was.ru_utime,
-            cpu_system_seconds=own.ru_stime - was.ru_stime,
-            children_cpu_seconds=kids.ru_utime + kids.ru_stime - kids_were.ru_utime - kids_were.ru_stime,
+            # The kernel tells microseconds; what a difference of floats adds beyond them is no figure.
+            cpu_user_seconds=round(own.ru_utime - was.ru_utime, 6),
+            cpu_system_seconds=round(own.ru_stime - was.ru_stime, 6),
+            children_cpu_seconds=round(
+                kids.ru_utime - kids_were.ru_utime + (kids.ru_stime - kids_were.ru_stime), 6
+            ),
             minor_faults=own.ru_minflt - was.ru_minflt,
             major_faults=own.ru_majflt - was.ru_majflt,
             voluntary_switches=own.ru_nvcsw - was.ru_nvcsw,
