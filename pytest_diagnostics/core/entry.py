@@ -49,6 +49,10 @@ class Demand:
         """The names of the collectors whose result is not there yet."""
         return sorted(self._missing)
 
+    def is_held(self) -> bool:
+        """Whether the calling thread is inside this demand, as a signal handler may be."""
+        return self._complete.is_held()
+
     def wait(self, timeout: float) -> bool:
         """Wait until every result is there; False when some are not after ``timeout`` seconds."""
         return self._complete.wait(timeout)
@@ -106,7 +110,10 @@ class Entry:
 
     def after_fork_in_child(self) -> None:
         """Forget the threads, and what they were at: only the parent has them."""
+        if self.lane is not None:
+            self.lane.after_fork_in_child()
         self.lane = None
+        self.wake_owner = _nobody
         self.occupied = self.prepared = False
         self._call = new_condition()
         self._running_since = None

@@ -98,6 +98,13 @@ class Lane:
         self._thread.join(max(0.0, timeout))
         return not self._thread.is_alive()
 
+    def after_fork_in_child(self) -> None:
+        """End, should it be this very thread that forked: the child is not ours to collect in."""
+        self._wake = new_condition()
+        self._job = self._last = None
+        self._closing = True
+        self._notify = _nobody
+
     def is_current(self) -> bool:
         """Whether the caller runs in this lane."""
         return self._thread is not None and self._thread.ident == current_ident()
@@ -138,3 +145,7 @@ class Lane:
             while self._job is None and not self._closing:
                 self._wake.wait()
             return self._job
+
+
+def _nobody() -> None:
+    """Stand for the owner, who is in the parent process."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from .dispatch import Dispatcher, LeftBehindError
 from .entry import Demand, Entry
 from .model import Event, EventKind, HealthState, JsonValue, Record
-from .threads import Flag, current_ident, new_condition, start_thread
+from .threads import Flag, current_ident, is_held, new_condition, start_thread
 from .watch import ClockWatch
 
 if TYPE_CHECKING:
@@ -164,6 +164,11 @@ class Loop:
             return True
         lanes = [entry.lane for entry in (*self._entries, *self._departing)]
         return any(lane is not None and lane.is_current() for lane in lanes)
+
+    def is_held(self) -> bool:
+        """Whether the caller interrupted a call of ours that this thread may have to wait for."""
+        demands = [demand for entry in list(self._entries) for demand in list(entry.demands)]
+        return is_held(self._wake) or self.ended.is_held() or any(demand.is_held() for demand in demands)
 
     @property
     def abandoned(self) -> bool:

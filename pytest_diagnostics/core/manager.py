@@ -24,7 +24,7 @@ from .reply import as_reply
 from .roster import Roster
 from .schedule import checked_interval
 from .stream import RecordStream
-from .threads import new_condition
+from .threads import is_held, new_condition
 
 #: What a stop waits beyond its patience: only a collector that hangs in the manager's own thread, against
 #: its promise not to block, or a sink that hangs, takes longer.
@@ -103,8 +103,9 @@ class DiagnosticManager:
         """Make the final collection, close the collectors and end the threads; does nothing when stopped.
 
         Returns within ``timeout`` (default: the manager's ``stop_timeout``) even when a collector hangs;
-        its thread is then left behind and its result says so. Called from a collector or a subscriber, it
-        only asks for the stop. Raises ManagerError when the manager's own thread had crashed.
+        its thread is then left behind and its result says so. Called from a collector, a subscriber, or a
+        signal handler that interrupted another call of this manager, it only asks for the stop. Raises
+        ManagerError when the manager's own thread had crashed.
         """
         loop = self._loop
         if loop is None or self._pid != Pid.current():
@@ -112,7 +113,7 @@ class DiagnosticManager:
         if not loop.ended.is_set() and not loop.abandoned:
             patience = self.stop_timeout if timeout is None else max(0.0, timeout)
             loop.request_stop("stop_collecting", self._clock.monotonic() + patience)
-            if loop.is_own_thread():
+            if loop.is_own_thread() or is_held(self._lock) or self._stream.is_held() or loop.is_held():
                 return
             self._await_end(loop, patience)
         if loop.error is not None and not loop.error_told:
@@ -146,8 +147,6 @@ class DiagnosticManager:
         loop = self._loop
         if loop is None:
             return self._rest
-        if self._pid != Pid.current():
-            return ManagerStatus.STOPPED
         if loop.ended.is_set() or loop.abandoned:
             return ManagerStatus.STOPPED if loop.error is None else ManagerStatus.ERROR
         return ManagerStatus.PAUSED if loop.paused else ManagerStatus.RUNNING
@@ -240,8 +239,8 @@ class DiagnosticManager:
     ) -> dict[str, DiagnosticResult]:
         """Ask the named collectors (default: all) now and return their results by name.
 
-        A collector that gives no result within ``timeout`` (default: ``stop_timeout``) is missing, as is
-        one that is disabled. Raises ConfigurationError for a name that no collector has.
+        Missing are disabled ones and those that give no result within ``timeout`` (default:
+        ``stop_timeout``). Raises ConfigurationError for a name that no collector has.
         """
         wanted = None if names is None else {self._roster.get(name).name for name in names}
         if self._owns_current_thread():

@@ -10,7 +10,7 @@ from typing import Final
 from .clock import Pid
 from .model import DiagnosticResult, Event, EventKind, Record
 from .protocols import Clock, Sink, Subscriber
-from .threads import current_ident, new_condition
+from .threads import current_ident, is_held, new_condition
 
 #: A sink that fails this often in a row is asked no more; it reaches nobody else meanwhile.
 MAX_SINK_FAILURES: Final = 10
@@ -131,6 +131,10 @@ class RecordStream:
                 sink.close()
             except BaseException as exc:  # noqa: BLE001 - a sink's failure reaches nobody else
                 self._failed(target, exc)
+
+    def is_held(self) -> bool:
+        """Whether the caller interrupted a call of this stream, or is called by it."""
+        return is_held(self._lock)
 
     def failures(self) -> dict[str, str]:
         """Return what sinks and subscribers failed with: name -> "3 times, last: OSError: …"."""

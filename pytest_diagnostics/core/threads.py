@@ -26,6 +26,12 @@ def new_condition() -> threading.Condition:
     return _Condition(_RLock())
 
 
+def is_held(condition: threading.Condition) -> bool:
+    """Whether the calling thread holds the condition: then it is a signal handler that asks."""
+    owned = getattr(condition, "_is_owned", None)  # every Condition has it, but undocumented
+    return owned is not None and bool(owned())
+
+
 class Flag:
     """What ``threading.Event`` is; that class builds itself from names that a test may have replaced."""
 
@@ -34,6 +40,10 @@ class Flag:
     def __init__(self) -> None:
         self._condition = new_condition()
         self._set = False
+
+    def is_held(self) -> bool:
+        """Whether the calling thread is at this very moment inside one of the calls below."""
+        return is_held(self._condition)
 
     def is_set(self) -> bool:
         """Whether the flag was set."""
