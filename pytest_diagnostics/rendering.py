@@ -13,7 +13,7 @@ from .core.errors import RecordingError
 from .storage.files import make_directories, write_atomically
 from .storage.recording import read_memory, read_run
 from .storage.runs import RunDirectory, run_header
-from .storage.shard import MemoryShard
+from .storage.shard import MemoryShard, Shard, ShardWriter
 
 if TYPE_CHECKING:
     from .analysis.schema import Summary
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
 
 def recording_of(
-    run: RunDirectory | None, header: Mapping[str, object], memory: Sequence[MemoryShard]
+    run: RunDirectory | None, header: Mapping[str, object], shards: Sequence[Shard]
 ) -> Recording:
-    """Read a recording back: from its directory, from memory, or from both."""
+    """Read a recording back from its directory and from what ``shards`` of this process kept in memory."""
+    memory = [shard for shard in shards if isinstance(shard, MemoryShard)]
+    writers = [shard for shard in shards if isinstance(shard, ShardWriter)]
     if run is not None:
         try:
-            return read_run(run, memory)
+            return read_run(run, memory, {Path(shard.path).name: shard.unwritten for shard in writers})
         except RecordingError:
             # The directory was removed during the run, with all that was in it.
             header = {**header, "removed": str(run.path)}

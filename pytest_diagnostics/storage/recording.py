@@ -7,9 +7,10 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from sys import intern
+from types import MappingProxyType
 from typing import cast
 
 from ..core.errors import RecordingError
@@ -27,10 +28,15 @@ _HEADER_LIMIT = 1 << 20
 _BEGIN = re.compile(rb'\{"v":\d+,"kind":"')
 
 
-def read_run(run: RunDirectory | str | os.PathLike[str], extra: Sequence[MemoryShard] = ()) -> Recording:
+def read_run(
+    run: RunDirectory | str | os.PathLike[str],
+    extra: Sequence[MemoryShard] = (),
+    unwritten: Mapping[str, Sequence[bytes]] = MappingProxyType({}),
+) -> Recording:
     """Return the recording of a run directory and of shards kept in memory; damage is counted, never raised.
 
-    Only a path at which there is nothing to read at all is a RecordingError.
+    ``unwritten`` has, by the names of their files, lines that shards could not take any more. Only a path at
+    which there is nothing to read at all is a RecordingError.
     """
     path = os.fspath(run.path) if isinstance(run, RunDirectory) else os.fspath(run)
     if not os.path.isdir(path):
@@ -42,6 +48,7 @@ def read_run(run: RunDirectory | str | os.PathLike[str], extra: Sequence[MemoryS
         shard = ShardRecords(os.path.basename(file).removesuffix(".jsonl"))
         try:
             _fill(shard, _lines(file, shard))
+            _fill(shard, ((line, True) for line in unwritten.get(os.path.basename(file), ())))
         except OSError as exc:
             problems.append(f"shard {shard.name} cannot be read beyond its records so far: {error_text(exc)}")
         shards.append(shard)

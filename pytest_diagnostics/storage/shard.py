@@ -83,6 +83,12 @@ class ShardWriter:
         """Sentences that name every loss and every fault met."""
         return self._faults.sentences(waiting=len(self._queue), closed=self._closed) + self._cap.sentences()
 
+    @property
+    def unwritten(self) -> list[bytes]:
+        """The lines that are in memory only."""
+        with self._lock:
+            return list(self._queue)
+
     def append(self, kind: str, fields: Mapping[str, object]) -> bool:
         """Write one record; True when the kernel has it. Lets KeyboardInterrupt pass."""
         if self._pid != Pid.current() or self._closed:
