@@ -283,9 +283,10 @@ class DiagnosticsSession:
     def _summarise(self) -> None:
         from .rendering import admit, recording_of, summary_of, write_report, write_summary
 
-        memory = [shard for _, shard in self.shards if isinstance(shard, MemoryShard)]
-        recording = recording_of(self.run, self.header, memory)
+        recording = recording_of(self.run, self.header, [shard for _, shard in self.shards])
         self.summary = summary_of(recording)
+        for trouble in self.guard.troubles:
+            admit(self.summary, trouble)
         if self.run is not None:
             self.guard(write_summary, self.summary, self.run)
         report = self.settings.report
@@ -295,7 +296,7 @@ class DiagnosticsSession:
             self.report = self.guard(write_report, self.summary, self.run.report)
         if self.run is not None:
             self.guard(retain, self.settings.directory, self.settings.keep)
-        for trouble in self.guard.troubles:
+        for trouble in self.guard.troubles:  # those of writing
             admit(self.summary, trouble)
 
     def _close_shards(self, reason: str, status: int | None) -> None:
