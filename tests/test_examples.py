@@ -89,8 +89,9 @@ def test_interesting_suite_names_the_starved_and_the_leaking(
     starved = usage["test_answers_within_a_second"]
 
     assert starved["cpu_wait_seconds"] > starved["cpu_seconds"]
-    assert usage["test_keeps_its_descriptors"]["fds_change"] == 50
-    assert "fds_leaked: 50, limit 0" in ended.stdout
+    # At an edge the sampling thread may just be reading a file.
+    assert 48 <= usage["test_keeps_its_descriptors"]["fds_change"] <= 53
+    assert re.search(r"fds_leaked: \d\d, limit 0", ended.stdout)
     assert re.search(r"waiting for one \(\d+ %\)", ended.stdout)
 
 
