@@ -71,6 +71,7 @@ class PhaseHooks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Account the setup."""
+        __tracebackhide__ = True  # pytest shows a wrapper's frame when a test's own decorator raises
         self.guard(self._begin_attempt, item)
         self.guard(self._begin, "setup")
         try:
@@ -83,6 +84,7 @@ class PhaseHooks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Account the call, and judge the limits of a test that passed."""
+        __tracebackhide__ = True
         self.guard(self._begin, "call")
         try:
             result = yield
@@ -96,6 +98,7 @@ class PhaseHooks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self) -> Generator[None, object, object]:
         """Account the teardown, then take what the failing phases asked for."""
+        __tracebackhide__ = True
         # A collector that a fixture added may use what that fixture closes: it ends before any of them.
         self.guard(self.live.end_added)
         self.guard(self._begin, "teardown")
@@ -126,6 +129,7 @@ class PhaseHooks:
         self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
     ) -> Generator[None, object, object]:
         """Give fixtures above function scope rows of their own."""
+        __tracebackhide__ = True
         if fixturedef.scope == "function":
             return (yield)
         wide = WideFixture(self, fixturedef, request)
