@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -14,6 +16,14 @@ if TYPE_CHECKING:
     from .core.entry import Demand
     from .core.figures import Usage
     from .system.usage import Window
+
+
+_enumerate = threading.enumerate
+
+
+def own_threads() -> int:
+    """Return how many threads of ours there are in this process; each has a name that says so."""
+    return sum(thread.name.startswith("diagnostics") for thread in _enumerate())
 
 
 @dataclass
@@ -35,6 +45,11 @@ class Attempt:
     outcomes: dict[str, str] = field(default_factory=dict)
     subtests: list[dict[str, object]] = field(default_factory=list)
     limits: list[dict[str, object]] = field(default_factory=list)
+    #: How many threads of ours there were when it began; counted for tests with limits only.
+    own_threads: int = 0
+    #: Open descriptors before setup, after it and after the call, and what wide fixtures opened in each.
+    fds: list[int] = field(default_factory=list)
+    inner_fds: list[int] = field(default_factory=list)
     #: What the test was failed with for its limits, if it was.
     exceeded: str = ""
     #: Phases whose failure was recorded, attached and asked about.
@@ -62,3 +77,10 @@ class Attempt:
     def figures(self, when: str) -> Mapping[str, float]:
         """Return a phase's figures by name."""
         return cast("Mapping[str, float]", self.usage.get(when, {}))
+
+    def fds_changes(self) -> list[int]:
+        """Return how many descriptors setup and call opened and left open, where they were counted."""
+        if len(self.fds) < 3:
+            return []
+        changes = [after - before for before, after in pairwise(self.fds)]
+        return [change - inner for change, inner in zip(changes, self.inner_fds, strict=False)]

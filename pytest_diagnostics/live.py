@@ -144,6 +144,10 @@ class LiveCollectors:
         found = (self.session_recorder(), self.recorder)
         return [recorder for recorder in found if recorder is not None and recorder.manager.is_running]
 
+    def collecting(self) -> bool:
+        """Return whether a collector of this process is being asked at this moment."""
+        return any(recorder.manager.is_collecting for recorder in self.recorders())
+
     def sampled(self) -> dict[str, DiagnosticResult]:
         """Return the latest result of every collector of this process, without asking any."""
         latest: dict[str, DiagnosticResult] = {}

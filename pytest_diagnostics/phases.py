@@ -15,13 +15,14 @@ from .attachment import (
     outcome_of,
     subtest_name,
 )
-from .attempt import Attempt
+from .attempt import Attempt, own_threads
 from .core.clock import Pid, SystemClock
 from .guard import Guard
 from .live import LiveCollectors
 from .wide import WideFixture
 
 if TYPE_CHECKING:
+    from .analysis.schema import Limit
     from .core.figures import Usage
     from .settings import Settings
     from .storage.shard import Shard
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 #: How long the end of a test waits for the collection that its failure asked for, and all tests together.
 REPLY_SECONDS = 0.05
 REPLY_SECONDS_A_RUN = 5.0
+#: How long and how often descriptors are counted where a limit asks for it.
+SETTLING_SECONDS = 0.1
+SETTLED_COUNTS = 20
 
 _OCCURRENCE = pytest.StashKey[int]()
 _ATTEMPTS = pytest.StashKey[int]()
@@ -189,6 +193,9 @@ class PhaseHooks:
         self.shard.append("test", {**self.identity(), "monotonic": self.clock.monotonic()})
         if watched:
             self.guard(self.live.begin_test, item)
+            if self.live.limits(item):
+                self.attempt.own_threads = own_threads()
+                self._count_fds(self.attempt)
 
     def _begin(self, when: str) -> None:
         attempt = self.attempt
@@ -217,6 +224,8 @@ class PhaseHooks:
             absent = {"usage": "switched off for this test by no_diagnostics"}
         elif window is not None:
             usage, absent = self.guard(self.reader.close, window) or (usage, absent)
+            attempt.inner_fds.append(sum(inner.get("fds_change", 0) for inner in window.inner))
+            self.guard(self._count_fds, attempt)
         when, attempt.when = attempt.when, ""
         attempt.usage[when], attempt.absent[when] = usage, absent
         attempt.pending = {
@@ -307,11 +316,9 @@ class PhaseHooks:
         limits = self.live.limits(item)
         if attempt is None or not limits or attempt.failed_subtests():
             return None
-        from .analysis.limits import judge, message
+        from .analysis.limits import message
 
-        setup, call = attempt.figures("setup"), attempt.figures("call")
-        absent = {**attempt.absent.get("setup", {}), **attempt.absent.get("call", {})}
-        judged = judge(limits, setup, call, absent)
+        judged = self._judged(attempt, limits)
         if may_be_expected_to_fail(item):
             for limit in judged:
                 limit["state"] = "not checked"
@@ -319,6 +326,35 @@ class PhaseHooks:
         attempt.limits = [dict(limit) for limit in judged]
         attempt.exceeded = message(judged)
         return attempt.exceeded
+
+    def _judged(self, attempt: Attempt, limits: dict[str, float]) -> list[Limit]:
+        """Judge limits, and leave out of what leaked what is our own threads'."""
+        from .analysis.limits import judge
+
+        setup, call = dict(attempt.figures("setup")), dict(attempt.figures("call"))
+        absent = {**attempt.absent.get("setup", {}), **attempt.absent.get("call", {})}
+        if "threads_change" in call:
+            call["threads_change"] -= own_threads() - attempt.own_threads
+        for usage, change in zip((setup, call), attempt.fds_changes(), strict=False):
+            usage["fds_change"] = change
+        return judge(limits, setup, call, absent)
+
+    def _count_fds(self, attempt: Attempt) -> None:
+        """Count descriptors for a limit on them: our threads hold some for a millisecond at a time."""
+        if "fds_leaked" not in self.live.limits(attempt.item):
+            return
+        counts: list[int] = []
+        began = self.clock.monotonic()
+        while True:
+            now = self.reader.edge()
+            count = self.reader.delta(now, now)[0].get("fds")
+            if count is None:
+                return
+            counts.append(count)
+            settled = len(counts) >= SETTLED_COUNTS and not self.live.collecting()
+            if settled or self.clock.monotonic() - began >= SETTLING_SECONDS:
+                attempt.fds.append(min(counts))
+                return
 
     def _ask(self, attempt: Attempt, reason: str) -> None:
         """Post a request for a collection; its results are awaited after the teardown."""

@@ -207,9 +207,12 @@ class LinuxUsageReader:
     def _count_fds(self) -> Count:
         try:
             if self._counts_fds:
-                count = self._fds.stat().st_size  # since Linux 6.2; 0 before
+                kept = -1
+                while kept != KeptFile.kept:  # our threads open theirs meanwhile: once each
+                    kept = KeptFile.kept
+                    count = self._fds.stat().st_size  # since Linux 6.2; 0 before
                 if count:
-                    return count - KeptFile.kept
+                    return count - kept
                 self._counts_fds = False
             # Without the one that lists them.
             return len(Files.names("/proc/self/fd")) - 1 - KeptFile.kept
