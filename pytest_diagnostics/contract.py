@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from collections.abc import Callable
@@ -85,7 +86,9 @@ def _check_unstarted(collector: DiagnosticCollector) -> None:
         except BaseException as exc:  # noqa: BLE001 - to be told to the author, from another thread
             ended.append(exc)
         finally:
-            collector.stop()
+            unawaited = collector.stop()
+            if inspect.iscoroutine(unawaited):
+                unawaited.close()
 
     start_thread(collect, "check-unstarted").join(TIMEOUT)
     assert ended, f"collect() of {collector.name} without start() did not return within {TIMEOUT:g} s"

@@ -51,7 +51,11 @@ class DiagnosticCollector(ABC):
         return None
 
     def start(self) -> object:
-        """Open what is needed for a run. Called in the thread that will collect."""
+        """Open what is needed for a run. Called in the thread that will collect; may be ``async def``.
+
+        All signals are blocked there, and a child process inherits that: end it with SIGKILL, or spawn it
+        by ``os.posix_spawn`` with an empty ``setsigmask``.
+        """
         return None
 
     @abstractmethod
@@ -63,7 +67,7 @@ class DiagnosticCollector(ABC):
         return None
 
     def stop(self) -> object:
-        """Close what ``start`` opened. Called even when ``start`` failed."""
+        """Close what ``start`` opened. Called even when ``start`` failed; may be ``async def``."""
         return None
 
     def clean(self) -> object:
