@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 MAX_BYTES = 4096
+#: Figures of three phases are numbers of builtin types and less than 3 KiB: with no more than this beside
+#: them nothing needs to be measured, which would cost a passing test more than its edges do.
+SMALL_REASONS = 4
+SMALL_REASON = 200
 SECTION = "diagnostics"
 #: Figures that JUnit properties carry: enough to plot a test's history, few enough to read.
 JUNIT_KEYS = (
@@ -125,14 +129,16 @@ def attach(
     figures: dict[str, object] = {"version": 1, "usage": {when: dict(of) for when, of in usage.items()}}
     if limits:
         figures["limits"] = limits
-    figures["absent"] = {key: why for of in absent.values() for key, why in of.items()}
+    reasons = {key: why for of in absent.values() for key, why in of.items()}
+    figures["absent"] = reasons
     if failed:
         telling = _telling(sampled())
         figures["sampled"] = dict(telling)
         if settings.show != "none":
             report.sections.append((SECTION, _section(str(report.when), usage, absent, telling)))
     first = not hasattr(report, "diagnostics")
-    report.diagnostics = _bounded(figures)  # type: ignore[attr-defined] # the attribute is our own
+    small = not failed and not limits and _small(reasons)
+    report.diagnostics = figures if small else _bounded(figures)  # type: ignore[attr-defined] # the attribute is our own
     if settings.junit and first and report.when == "teardown":
         report.user_properties.extend(_properties(usage))
 
@@ -148,6 +154,11 @@ def from_wire(report: object) -> None:
     text = getattr(report, "diagnostics", None)
     if isinstance(text, str):
         report.diagnostics = json.loads(text)  # type: ignore[attr-defined] # the attribute is our own
+
+
+def _small(absent: Mapping[str, str]) -> bool:
+    """Return whether three phases' figures and these reasons fit a report without being measured."""
+    return len(absent) <= SMALL_REASONS and all(len(why) <= SMALL_REASON for why in absent.values())
 
 
 def _bounded(figures: dict[str, object]) -> dict[str, object]:
