@@ -283,6 +283,9 @@ class DiagnosticsSession:
     def _summarise(self) -> None:
         from .rendering import admit, recording_of, summary_of, write_report, write_summary
 
+        if self.run is not None and self.run.path.is_symlink():
+            self.guard.note("the run's directory was replaced by a symbolic link; nothing more was written to it")
+            self.run = None
         recording = recording_of(self.run, self.header, [shard for _, shard in self.shards])
         self.summary = summary_of(recording)
         for trouble in self.guard.troubles:

@@ -7,7 +7,10 @@ lost is counted and named in ``problems``.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -183,6 +186,7 @@ class ShardWriter:
         self._recreated = True
         self._faults.removed = self.written - bool(self._header)  # the header is written again
         try:
+            self._refuse_links()
             make_directories(Files.parent(self.path))
             create_file(self.path, self._header)
         except OSError as exc:
@@ -191,6 +195,12 @@ class ShardWriter:
         self.bytes = len(self._header)
         self._torn = False
         return True
+
+    def _refuse_links(self) -> None:
+        """Raise OSError when the run's directory was replaced by a link to some other place."""
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISLNK(Files.lstat(Files.parent(Files.parent(self.path))).st_mode):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
     def _enqueue(self, line: bytes) -> bool:
         self._queue.append(line)
