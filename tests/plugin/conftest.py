@@ -26,7 +26,7 @@ WITNESS = """
 import json, os
 
 _open, _write, _close, _getpid, _dumps = os.open, os.write, os.close, os.getpid, json.dumps
-_where, _pid, _waiting = os.environ.pop("WITNESS"), os.getpid(), []
+_where, _pid, _waiting = os.environ.pop("WITNESS", os.devnull), os.getpid(), []
 
 def _say(*what):
     who = "main" if _getpid() == _pid else "child"
@@ -148,6 +148,8 @@ class Differential:
         #: What the command line is given to: ("unshare", "-m") and the like.
         self.wrapper: tuple[str, ...] = ()
         self.stdin = b""
+        #: Whether the next runs find what there is where they are recorded.
+        self.keeps_directory = False
         self.diagnostics: tuple[str, ...] = ("--diagnostics-interval=0.1", "--diagnostics-report=none")
         self._witness = path / "told.jsonl"
         self.write(witness=WITNESS)
@@ -182,7 +184,8 @@ class Differential:
 
     def run(self, *args: str, on: bool, timeout: float = 60) -> Ran:
         """Run pytest once."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if not self.keeps_directory:
+            shutil.rmtree(self.directory, ignore_errors=True)
         self._witness.unlink(missing_ok=True)
         ended = subprocess.run(
             self.command(*args, on=on),

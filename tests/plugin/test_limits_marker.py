@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Differential, Ran
-
     from pytest_diagnostics.analysis.schema import Limit
+    from tests.plugin.conftest import Differential, Ran
 
 #: Limits that every test exceeds, and that none does.
 SUITE = """
