@@ -126,7 +126,7 @@ def write(summary: Summary, path: str | os.PathLike[str]) -> None:
     """Render to a file that only its owner can read; an older page stays until the new one is whole."""
     text = render(summary)
     target = Path(path)
-    # mkstemp makes it in the same directory, so that the replacement is one step, and 0600 if the umask lets it.
+    # mkstemp makes it in the same directory, so that the replacement is one step, and 0600 if umask lets it.
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:80]}.", dir=target.parent)
     try:
         if hasattr(os, "fchmod"):
