@@ -87,8 +87,9 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    # Not kept here: pytester drops the modules that a session inside a test imported, and imports them
+    # anew for the next; a kept class would then be another one than theirs.
     value: object = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
     return value
 
 
