@@ -169,9 +169,9 @@ def health_of(
     collectors, gaps, cost = parts
     problems = [
         *_unfinished(recording, run, tests),
+        *_told(recording),  # causes, as the processes knew them; damage is what came of them
         *_damage(recording),
         *recording.problems,
-        *_told(recording),
         *_ailing(collectors),
         *_interrupted(gaps, run["wall_seconds"]),
     ]
