@@ -284,7 +284,7 @@ class DiagnosticsSession:
         from .rendering import admit, recording_of, summary_of, write_report, write_summary
 
         if self.run is not None and self.run.path.is_symlink():
-            self.guard.note("a symbolic link took the place of the run's directory; nothing was written there")
+            self.guard.note("a symbolic link took the run directory's place; nothing was written there")
             self.run = None
         recording = recording_of(self.run, self.header, [shard for _, shard in self.shards])
         self.summary = summary_of(recording)
