@@ -30,15 +30,17 @@ def seconds_from(shard: ShardRecords, fields: Fields, key: str) -> float | None:
 def usage_of(fields: Fields) -> Usage:
     """Return the figures of a record; whatever is no number is left out."""
     figures = mapping(fields, "usage")
-    known: dict[str, JsonValue] = {}
     for key, value in figures.items():
-        # Microseconds are what a test can tell apart; the digits beyond would be half of a summary's size.
-        if type(value) is float:
-            figures[key] = round(value, 6)
-        if number(figures, key) is not None:
-            known[key] = figures[key]
-    # A run of 20,000 tests has 60,000 of these: a second copy of each is worth avoiding.
-    return cast("Usage", figures if len(known) == len(figures) else known)
+        kind = type(value)
+        if kind is float and math.isfinite(cast("float", value)):
+            # A test cannot tell less than a microsecond; digits beyond would be half of a summary's size.
+            figures[key] = round(cast("float", value), 6)
+        elif kind is not int:
+            # A recording may come from anywhere; of a run of 20,000 tests this is not worth a copy each.
+            return cast(
+                "Usage", {name: figures[name] for name in figures if number(figures, name) is not None}
+            )
+    return cast("Usage", figures)
 
 
 @dataclass
