@@ -18,7 +18,7 @@ from types import ModuleType
 import pytest
 
 import pytest_diagnostics
-from pytest_diagnostics import cli, hookspecs, plugin, settings
+from pytest_diagnostics import attachment, cli, hookspecs, plugin, settings, testing
 from pytest_diagnostics.analysis import limits
 from pytest_diagnostics.collectors import BUILT_IN, load
 from pytest_diagnostics.core.collector import DiagnosticCollector
@@ -143,6 +143,12 @@ def test_every_command_is_documented() -> None:
         assert f"pytest-diagnostics {name}" in page("reports")
 
 
+def test_every_junit_property_is_documented() -> None:
+    told = set(re.findall(r"`diagnostics_([a-z_]+)`", page("reports")))
+
+    assert told == set(attachment.JUNIT_KEYS)
+
+
 # -- collectors
 
 
@@ -217,6 +223,16 @@ def test_every_field_of_a_record_is_documented(kind: type[object]) -> None:
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type] # they are dataclasses
 
     assert [name for name in names if f"`{name}`" not in page("library")] == []
+
+
+def test_every_double_for_authors_is_documented() -> None:
+    names = [
+        name for name, thing in vars(testing).items() if getattr(thing, "__module__", "") == testing.__name__
+    ]
+
+    public = [name for name in names if not name.startswith("_")]
+    assert public
+    assert [name for name in public if f"`{name}" not in page("writing-a-collector")] == []
 
 
 def test_every_state_and_strategy_is_documented() -> None:
