@@ -138,10 +138,12 @@ def test_damage_and_what_the_writers_told_are_problems_counted_in_the_line() -> 
     summary = summary_of(run)
 
     assert summary["health"]["line"] == (
-        "degraded: shard main-1: 2 records damaged, 1 torn record ignored, "
-        "1 record of a newer version or unknown kind ignored, and 1 more"
+        "degraded: main (pid 1): disk full (ENOSPC) after 8 records, and 1 more"
     )
-    assert summary["health"]["problems"][1] == "main (pid 1): disk full (ENOSPC) after 8 records"
+    assert summary["health"]["problems"][1] == (
+        "shard main-1: 2 records damaged, 1 torn record ignored, "
+        "1 record of a newer version or unknown kind ignored"
+    )
     assert summary["shards"] == [{"name": "main-1", "records": 1, "damaged": 2, "torn": True, "unknown": 1}]
 
 
