@@ -10,6 +10,7 @@ from . import hookspecs, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from .fixtures import Diagnostics
 
@@ -42,6 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
         from .session import register
 
         register(config, settings.Settings.from_config(config))
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Hide recorded runs, also when off: a suite that collects JSON files would take them for tests."""
+    ours = collection_path.name == "runs" and collection_path.parent.name == "pytest-diagnostics"
+    return True if ours else None
 
 
 @pytest.fixture
