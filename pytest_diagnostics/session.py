@@ -144,8 +144,10 @@ class DiagnosticsSession:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Stop recording and summarise; xdist's workers are gone by now."""
         self.guard(self._finish, "finished", int(exitstatus))
-        degraded = self.summary is not None and self.summary["health"]["state"] != "good"
-        if self.settings.strict and degraded and self.guard.active and exitstatus == pytest.ExitCode.OK:
+        good = self.worker != "main" or (
+            self.summary is not None and self.summary["health"]["state"] == "good"
+        )
+        if self.settings.strict and not good and self.guard.active and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
