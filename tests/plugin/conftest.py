@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import difflib
+import importlib.util
 import json
 import os
 import re
@@ -216,10 +216,14 @@ class Differential:
         shown = f"off: {off.code}\n{off.out}{off.err}\non: {on.code}\n{on.out}{on.err}"
         assert on.code == off.code, shown
         told = [[repr(line) for line in _ordered(ran.told, "out" in compare)] for ran in (off, on)]
-        assert not list(difflib.unified_diff(*told, "off", "on", n=0)), shown
+        assert not _difference(*told), shown
         for stream in compare:
             lines = [_normalised(getattr(ran, stream)).splitlines() for ran in (off, on)]
-            assert not list(difflib.unified_diff(*lines, "off", "on", n=0)), shown
+            assert not _difference(*lines), shown
+
+
+def _difference(off: list[str], on: list[str]) -> list[str]:
+    return list(difflib.unified_diff(off, on, "off", "on", n=0))
 
 
 def _ordered(told: Sequence[list[object]], with_output: bool) -> list[list[object]]:
