@@ -17,6 +17,7 @@ from .attachment import (
 )
 from .attempt import Attempt, own_threads
 from .core.clock import Pid, SystemClock
+from .core.threads import Flag
 from .guard import Guard
 from .live import LiveCollectors
 from .wide import WideFixture
@@ -33,7 +34,8 @@ REPLY_SECONDS = 0.05
 REPLY_SECONDS_A_RUN = 5.0
 #: How long and how often descriptors are counted where a limit asks for it.
 SETTLING_SECONDS = 0.1
-SETTLED_COUNTS = 20
+SETTLED_COUNTS = 10
+PAUSE_SECONDS = 0.0005
 
 _OCCURRENCE = pytest.StashKey[int]()
 _ATTEMPTS = pytest.StashKey[int]()
@@ -355,6 +357,7 @@ class PhaseHooks:
             if settled or self.clock.monotonic() - began >= SETTLING_SECONDS:
                 attempt.fds.append(min(counts))
                 return
+            Flag().wait(PAUSE_SECONDS)  # lets our threads go on, and calls no sleep that a test may mock
 
     def _ask(self, attempt: Attempt, reason: str) -> None:
         """Post a request for a collection; its results are awaited after the teardown."""

@@ -256,8 +256,8 @@ def test_the_default_directory_may_be_unwritable(inside: pytest.Pytester) -> Non
         [
             "diagnostics: the whole session, every 1 s, recorded in memory only",
             "failed  test_the_default_directory_may_be_unwritable.py::test_fails: *",
-            "health  degraded: main (pid *): nothing is on disk: cannot record to *: is not a directory (ENOTDIR); "
-            "give a directory that can be written with --diagnostics-dir*",
+            "health  degraded: main (pid *): nothing is on disk: cannot record to *: is not a directory "
+            "(ENOTDIR); give a directory that can be written with --diagnostics-dir*",
         ]
     )
 

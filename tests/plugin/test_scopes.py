@@ -27,7 +27,7 @@ SUITE = """
                 Asked.enough.set()
             return {"times": Asked.times}
 
-    @pytest.mark.diagnostics("cpu", interval=0.02)
+    @pytest.mark.diagnostics("process", interval=0.02)
     def test_marked():
         names = [thread.name for thread in threading.enumerate()]
         assert "diagnostics" in names
@@ -89,13 +89,13 @@ def test_a_marker_adds_its_collectors_to_its_test(request: pytest.FixtureRequest
     ran: Ran = request.getfixturevalue(fixture)
     (marked,) = ran.attempts("test_marked")
 
-    assert marked["samples"]["cpu.usage_percent"]["count"] >= 1
+    assert marked["samples"]["process.rss_bytes"]["count"] >= 1
     assert ran.outcomes()["test_marked"] == "passed"
 
 
 def test_a_marker_at_session_scope_costs_other_tests_nothing(whole_session: Ran) -> None:
-    assert set(results(whole_session, "live")) == {"cpu"}
-    assert "cpu.usage_percent" not in whole_session.attempts("test_plain")[0]["samples"]
+    assert set(results(whole_session, "live")) == {"process"}
+    assert "process.rss_bytes" not in whole_session.attempts("test_plain")[0]["samples"]
 
 
 def test_a_marker_can_spare_a_test_the_test_scope(test_by_test: Ran) -> None:
