@@ -56,6 +56,7 @@ class Attempt:
     told: set[str] = field(default_factory=set)
     #: Collections asked for by failing phases: reason and what waits for the results.
     demands: list[tuple[str, Demand]] = field(default_factory=list)
+    asked: set[str] = field(default_factory=set)
 
     def failed_subtests(self) -> int:
         """Return how many subtests failed so far."""

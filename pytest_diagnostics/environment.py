@@ -34,7 +34,8 @@ def environment(config: pytest.Config) -> dict[str, str]:
     found = {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "pytest": pytest.__version__,
-        "platform": platform.platform(),
+        # Not platform.platform(): it starts a process, which a test may find among its children.
+        "platform": f"{platform.system()}-{platform.release()}-{platform.machine()}",
         "machine": platform.machine(),
         "host": platform.node(),
         "rootdir": str(config.rootpath),

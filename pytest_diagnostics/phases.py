@@ -108,11 +108,14 @@ class PhaseHooks:
         # A collector that a fixture added may use what that fixture closes: it ends before any of them.
         self.guard(self.live.end_added)
         self.guard(self._begin, "teardown")
+        passed = False
         try:
-            return (yield)
+            result = yield
+            passed = True
+            return result
         finally:
             self.guard(self._end)
-            self.guard(self._after_teardown)
+            self.guard(self._after_teardown, passed)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_makereport(
@@ -361,15 +364,18 @@ class PhaseHooks:
 
     def _ask(self, attempt: Attempt, reason: str) -> None:
         """Post a request for a collection; its results are awaited after the teardown."""
-        if any(asked == reason for asked, _ in attempt.demands):
+        if reason in attempt.asked:
             return
+        attempt.asked.add(reason)
         for demand in self.live.request():
             attempt.demands.append((reason, demand))
 
-    def _after_teardown(self) -> None:
+    def _after_teardown(self, passed: bool) -> None:
         attempt = self.attempt
         if attempt is None:
             return
+        if not passed:
+            self._ask(attempt, "teardown failed")  # its report comes too late to wait for an answer
         for reason, demand in attempt.demands:
             patience = min(REPLY_SECONDS, self._reply_seconds_left)
             asked = self.clock.monotonic()

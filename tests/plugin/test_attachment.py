@@ -136,6 +136,30 @@ def test_diagnostics_travel_as_one_string_and_arrive_as_a_dict(xdist: Differenti
     assert sight.by("main")["test_fails", "call"][-1] == ["diagnostics"]
 
 
+def test_a_report_log_holds_them_as_one_string(inside: pytest.Pytester) -> None:
+    inside.makepyfile(test_it="def test_fails(): assert 0")
+    inside.makeconftest(
+        """
+        def pytest_configure(config):
+            class Log:
+                def pytest_runtest_logreport(self, report):
+                    hook = config.hook
+                    data = hook.pytest_report_to_serializable(config=config, report=report)
+                    again = hook.pytest_report_from_serializable(config=config, data=dict(data))
+                    if report.when == "call":
+                        assert type(data["diagnostics"]) is str
+                        assert again.diagnostics == report.diagnostics
+                        print("COMPARED")
+            config.pluginmanager.register(Log())
+        """
+    )
+
+    result = inside.runpytest_inprocess("--diagnostics", "-s")
+
+    result.assert_outcomes(failed=1)
+    assert result.stdout.str().count("COMPARED") == 1
+
+
 def test_a_section_says_in_words_what_the_phase_used(differential: Differential) -> None:
     differential.write(test_it="def test_fails(): assert sum(range(2_000_000)) == 0")
 

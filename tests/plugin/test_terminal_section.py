@@ -17,7 +17,7 @@ SUITE = """
         pass
 
     def test_slow():
-        time.sleep(0.12)
+        time.sleep(0.5)
 
     def test_hungry():
         assert len(bytearray(b"x" * (64 << 20)))
@@ -52,7 +52,7 @@ def test_six_lines_say_what_matters(differential: Differential) -> None:
     failed, slow, hungry, limits, report, health = section(on)
     assert failed.startswith("failed  test_it.py::test_")
     assert failed.endswith("; 1 other in the report")
-    assert slow.startswith("slow    test_it.py::test_slow: 1")
+    assert slow.startswith("slow    test_it.py::test_slow: 5")
     assert " on a CPU (" in slow
     assert hungry.startswith("hungry  test_it.py::test_hungry: peak memory ")
     assert hungry.endswith(" above its start")
