@@ -73,9 +73,10 @@ SUITE = """
         assert waited(pid) <= 4
 
     def test_children_inherit_no_descriptor():
-        code = "import os; [print(os.readlink(f'/proc/self/fd/{n}')) for n in os.listdir('/proc/self/fd')[3:-1]]"
+        code = "import os; d = '/proc/self/fd/'; print([os.path.realpath(d + n) for n in os.listdir(d)])"
         command = [sys.executable, "-S", "-c", code]
         said = subprocess.run(command, capture_output=True, text=True, close_fds=False)
+        assert "/dev/null" in said.stdout
         assert "pytest-diagnostics" not in said.stdout
         assert "clear_refs" not in said.stdout
 
@@ -97,10 +98,24 @@ SUITE = """
 """
 
 
+#: The parent waits for the child that goes on: what is there at the child's end is the child's work.
+WITNESS_OF_THE_CHILD = """
+    import glob, os
+    import pytest
+    parent = os.getpid()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure():
+        if os.getpid() != parent:
+            with open("written-by-the-child", "w") as file:
+                file.write(repr(glob.glob("pytest-diagnostics/runs/*/*.json")))
+"""
+
+
 @pytest.fixture(scope="module")
 def forked(new_differential: Callable[[], Differential]) -> Ran:
     runs = new_differential()
-    runs.write(test_it=SUITE)
+    runs.write(test_it=SUITE, conftest=WITNESS_OF_THE_CHILD)
     # What two processes write to one terminal, and Python's own warning of threads, are told elsewhere.
     return runs.pair("-Wignore::DeprecationWarning", compare=("err",))
 
@@ -119,6 +134,7 @@ def test_a_child_that_goes_on_with_the_run_records_nothing(forked: Ran) -> None:
     (run,) = forked.runs
     assert len({shard.name.rpartition("-")[2] for shard in run.glob("shards/*")}) == 1
     assert forked.out.count("= diagnostics =") == 1
+    assert "summary.json" not in (run.parents[2] / "written-by-the-child").read_text()
     assert len(forked.summary["shards"]) == 2
     assert all(shard["damaged"] == 0 and not shard["torn"] for shard in forked.summary["shards"])
 

@@ -46,8 +46,10 @@ MOCKS = """
             calls = mocked.call_args_list[:]
         assert calls == []
 
-    @pytest.fixture(params=["time.monotonic", "os.open", "os.write", "json.dumps", "os.getpid", "builtins.open",
-                            "os.close", "threading.Thread", "threading.get_ident", "os.replace", "os.mkdir"])
+    @pytest.fixture(params=[
+        "time.monotonic", "os.open", "os.write", "json.dumps", "os.getpid", "builtins.open", "os.close",
+        "threading.Thread", "threading.get_ident", "os.replace", "os.mkdir",
+    ])
     def mocked_throughout(request):
         with mock.patch(request.param, side_effect=refuse) as mocked:
             yield mocked

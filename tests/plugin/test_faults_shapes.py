@@ -17,8 +17,9 @@ SHAPES = r'''
     >>> 1 + 1
     3
     """
-    import functools, unittest
+    import unittest
     import pytest
+    from decorating import refusing
 
     def test_passes():
         pass
@@ -65,12 +66,6 @@ SHAPES = r'''
             with subtests.test("same name"):
                 assert n != 2
 
-    def refusing(function):
-        @functools.wraps(function)
-        def wrapped(*args, **kwargs):
-            raise ValueError("refused by a decorator")
-        return wrapped
-
     @refusing
     def test_decorated():
         pass
@@ -113,6 +108,16 @@ SHAPES = r'''
         def test_odd_explicit_id(self, n):
             assert n != 1
 '''
+
+DECORATING = """
+    import functools
+
+    def refusing(function):
+        @functools.wraps(function)
+        def wrapped(*args, **kwargs):
+            raise ValueError("refused by a decorator")
+        return wrapped
+"""
 
 ASYNC = """
     import asyncio
@@ -163,7 +168,7 @@ RERUN = """
 def shapes(new_differential: Callable[[], Differential]) -> Ran:
     runs = new_differential()
     runs.plugins = ("pytest_asyncio.plugin", "anyio.pytest_plugin", "pytest_rerunfailures")
-    runs.write(test_shapes=SHAPES, test_async=ASYNC, test_rerun=RERUN)
+    runs.write(test_shapes=SHAPES, test_async=ASYNC, test_rerun=RERUN, decorating=DECORATING)
     (runs.path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     return runs.pair("-v", "-rA", "--doctest-modules", "-Werror", "--keep-duplicates", ".", "test_rerun.py")
 
