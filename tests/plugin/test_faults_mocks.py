@@ -42,7 +42,7 @@ MOCKS = """
         if importing.count(".") == 0:
             __import__(importing)
         with mock.patch(name, side_effect=refuse) as mocked:
-            real_sleep(0.12)
+            real_sleep(0.06)
             calls = mocked.call_args_list[:]
         assert calls == []
 
@@ -141,6 +141,7 @@ FAKED = """
 @pytest.fixture(scope="module")
 def mocked(new_differential: Callable[[], Differential]) -> Ran:
     runs = new_differential()
+    runs.diagnostics = ("--diagnostics-interval=0.04", "--diagnostics-report=none")
     # A plugin's own fixtures would add what it imports.
     runs.plugins = ("pyfakefs.pytest_plugin",)
     runs.write(test_frozen=FROZEN, test_travelled=TRAVELLED, test_faked=FAKED, test_mocks=MOCKS)
