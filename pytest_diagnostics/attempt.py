@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -16,14 +15,6 @@ if TYPE_CHECKING:
     from .core.entry import Demand
     from .core.figures import Usage
     from .system.usage import Window
-
-
-_enumerate = threading.enumerate
-
-
-def own_threads() -> int:
-    """Return how many threads of ours there are in this process; each has a name that says so."""
-    return sum(thread.name.startswith("diagnostics") for thread in _enumerate())
 
 
 @dataclass

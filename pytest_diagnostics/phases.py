@@ -10,20 +10,18 @@ import pytest
 from .attachment import (
     attach,
     collection,
-    may_be_expected_to_fail,
     may_yet_be_xfailed,
     outcome_of,
     subtest_name,
 )
-from .attempt import Attempt, own_threads
+from .attempt import Attempt
 from .core.clock import Pid, SystemClock
-from .core.threads import Flag
 from .guard import Guard
+from .judging import Judge
 from .live import LiveCollectors
 from .wide import WideFixture
 
 if TYPE_CHECKING:
-    from .analysis.schema import Limit
     from .core.figures import Usage
     from .settings import Settings
     from .storage.shard import Shard
@@ -32,10 +30,6 @@ if TYPE_CHECKING:
 #: How long the end of a test waits for the collection that its failure asked for, and all tests together.
 REPLY_SECONDS = 0.05
 REPLY_SECONDS_A_RUN = 5.0
-#: How long and how often descriptors are counted where a limit asks for it.
-SETTLING_SECONDS = 0.1
-SETTLED_COUNTS = 10
-PAUSE_SECONDS = 0.0005
 
 _OCCURRENCE = pytest.StashKey[int]()
 _ATTEMPTS = pytest.StashKey[int]()
@@ -55,6 +49,7 @@ class PhaseHooks:
         self.worker = live.worker
         self.pid = Pid.current()
         self.clock = SystemClock()
+        self.judge = Judge(reader, live)
         self.attempt: Attempt | None = None
         self.edges = 0
         self.edge_seconds = 0.0
@@ -88,7 +83,7 @@ class PhaseHooks:
             self.guard(self._end)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
         """Account the call, and judge the limits of a test that passed."""
         __tracebackhide__ = True
         self.guard(self._begin, "call")
@@ -96,7 +91,7 @@ class PhaseHooks:
             result = yield
         finally:
             self.guard(self._end)
-        exceeded = self.guard(self._exceeded, item)
+        exceeded = self.guard(self.judge.exceeded, self.attempt)
         if exceeded:
             pytest.fail(exceeded, pytrace=False)
         return result
@@ -198,9 +193,7 @@ class PhaseHooks:
         self.shard.append("test", {**self.identity(), "monotonic": self.clock.monotonic()})
         if watched:
             self.guard(self.live.begin_test, item)
-            if self.live.limits(item):
-                self.attempt.own_threads = own_threads()
-                self._count_fds(self.attempt)
+            self.guard(self.judge.begin, self.attempt)
 
     def _begin(self, when: str) -> None:
         attempt = self.attempt
@@ -230,7 +223,7 @@ class PhaseHooks:
         elif window is not None:
             usage, absent = self.guard(self.reader.close, window) or (usage, absent)
             attempt.inner_fds.append(sum(inner.get("fds_change", 0) for inner in window.inner))
-            self.guard(self._count_fds, attempt)
+            self.guard(self.judge.count, attempt)
         when, attempt.when = attempt.when, ""
         attempt.usage[when], attempt.absent[when] = usage, absent
         attempt.pending = {
@@ -314,53 +307,6 @@ class PhaseHooks:
         self.shard.append("phase", record)
         if untold:
             self._attach(attempt, report, failed=True)
-
-    def _exceeded(self, item: pytest.Item) -> str | None:
-        """Judge the limits; return the message of a failure."""
-        attempt = self.attempt
-        limits = self.live.limits(item)
-        if attempt is None or not limits or attempt.failed_subtests():
-            return None
-        from .analysis.limits import message
-
-        judged = self._judged(attempt, limits)
-        if may_be_expected_to_fail(item):
-            for limit in judged:
-                limit["state"] = "not checked"
-                limit["detail"] = "the test is expected to fail"
-        attempt.limits = [dict(limit) for limit in judged]
-        attempt.exceeded = message(judged)
-        return attempt.exceeded
-
-    def _judged(self, attempt: Attempt, limits: dict[str, float]) -> list[Limit]:
-        """Judge limits, and leave out of what leaked what is our own threads'."""
-        from .analysis.limits import judge
-
-        setup, call = dict(attempt.figures("setup")), dict(attempt.figures("call"))
-        absent = {**attempt.absent.get("setup", {}), **attempt.absent.get("call", {})}
-        if "threads_change" in call:
-            call["threads_change"] -= own_threads() - attempt.own_threads
-        for usage, change in zip((setup, call), attempt.fds_changes(), strict=False):
-            usage["fds_change"] = change
-        return judge(limits, setup, call, absent)
-
-    def _count_fds(self, attempt: Attempt) -> None:
-        """Count descriptors for a limit on them: our threads hold some for a millisecond at a time."""
-        if "fds_leaked" not in self.live.limits(attempt.item):
-            return
-        counts: list[int] = []
-        began = self.clock.monotonic()
-        while True:
-            now = self.reader.edge()
-            count = self.reader.delta(now, now)[0].get("fds")
-            if count is None:
-                return
-            counts.append(count)
-            settled = len(counts) >= SETTLED_COUNTS and not self.live.collecting()
-            if settled or self.clock.monotonic() - began >= SETTLING_SECONDS:
-                attempt.fds.append(min(counts))
-                return
-            Flag().wait(PAUSE_SECONDS)  # lets our threads go on, and calls no sleep that a test may mock
 
     def _ask(self, attempt: Attempt, reason: str) -> None:
         """Post a request for a collection; its results are awaited after the teardown."""
