@@ -67,7 +67,14 @@ def test_the_machines_samples_are_cut_to_the_workers_tests(xdist: Differential) 
 
 @pytest.mark.parametrize(
     "args",
-    [("-n2",), ("-n2", "--dist=loadscope"), ("-n2", "--dist=each"), ("-n0",), ("--maxfail=1", "-n2")],
+    [
+        ("-n2",),
+        ("-n2", "-Werror"),
+        ("-n2", "--dist=loadscope"),
+        ("-n2", "--dist=each"),
+        ("-n0",),
+        ("--maxfail=1", "-n2"),
+    ],
     ids=" ".join,
 )
 def test_outcomes_are_those_without_us(xdist: Differential, args: tuple[str, ...]) -> None:
