@@ -147,13 +147,15 @@ def _judge_one(
 
 def message(limits: list[Limit]) -> str:
     """Return the text of the failure for the limits exceeded; empty when none is."""
-    lines = [
-        f"  {limit['name']}: {_shown(limit['value'], limit['unit'])}, "
-        f"limit {_shown(limit['limit'], limit['unit'])} ({limit['detail']})"
-        for limit in limits
-        if limit["state"] == "exceeded" and limit["value"] is not None
-    ]
-    return "\n".join([f"{MARKER} exceeded over setup and call:", *lines]) if lines else ""
+    exceeded = [told(limit) for limit in limits if limit["state"] == "exceeded"]
+    return f"{MARKER} exceeded: " + "\n  and ".join(exceeded) if exceeded else ""
+
+
+def told(limit: Limit) -> str:
+    """Return a limit with what was measured and where: it is the first line that a short summary shows."""
+    value = limit["value"]
+    measured = "no data" if value is None else _shown(value, limit["unit"])
+    return f"{limit['name']} {measured}, limit {_shown(limit['limit'], limit['unit'])} ({limit['detail']})"
 
 
 def _shown(value: float, unit: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ..analysis.limits import told
 from ..analysis.schema import Attempt, Summary
 from .sentences import share
 from .words import counted, line, seconds, size
@@ -43,6 +44,8 @@ def _tests(tests: list[Attempt], show: str) -> list[tuple[str, str]]:
         worst = max(failed, key=_wall)
         more = f"; {counted(len(failed) - 1, 'other')} in the report" if len(failed) > 1 else ""
         found.append(("failed", f"{worst['nodeid']}: {_took(worst)}{more}"))
+        # The line above told of it; the slowest of the others tells more than the same again.
+        slowest = [attempt for attempt in slowest if attempt is not worst]
     if slowest and _wall(slowest[0]) >= NOTABLE_SECONDS:
         found.append(("slow", f"{slowest[0]['nodeid']}: {_took(slowest[0])}"))
     hungry = _largest(ended, _growth)
@@ -60,7 +63,7 @@ def _limits(tests: Iterable[Attempt]) -> list[tuple[str, str]]:
     if exceeded:
         attempt, limit = exceeded[0]
         more = f" and {len(exceeded) - 1} more" if len(exceeded) > 1 else ""
-        parts.append(f"{attempt['nodeid']} exceeded its {limit['name']}{more}")
+        parts.append(f"{attempt['nodeid']} exceeded {told(limit)}{more}")
     if unchecked:
         parts.append(f"{counted(unchecked, 'limit')} not checked")
     return [("limits", "; ".join(parts))] if parts else []

@@ -176,8 +176,7 @@ def test_the_message_shows_limit_value_and_where() -> None:
         {},
     )
     assert message(verdicts) == (
-        "diagnostics_limit exceeded over setup and call:\n"
-        "  peak_rss: 231.4 MB, limit 200.0 MB (call: 231.4 MB, setup: 35.0 MB)\n"
-        "  fds_leaked: 3, limit 0 (call: 3, setup: 0)"
+        "diagnostics_limit exceeded: peak_rss 231.4 MB, limit 200.0 MB (call: 231.4 MB, setup: 35.0 MB)\n"
+        "  and fds_leaked 3, limit 0 (call: 3, setup: 0)"
     )
     assert message([verdict for verdict in verdicts if verdict["state"] == "ok"]) == ""

@@ -123,13 +123,13 @@ def test_only_what_passed_fails_for_its_limit(ran: Ran) -> None:
 
 
 def test_the_message_has_limit_value_and_where(ran: Ran) -> None:
-    assert "\ndiagnostics_limit exceeded over setup and call:\n  wall_seconds: " in ran.out
+    assert "\ndiagnostics_limit exceeded: wall_seconds " in ran.out
     (limit,) = limits_of(ran, "test_passes")
     assert limit["state"] == "exceeded"
     assert limit["value"] is not None
     assert limit["value"] > limit["limit"] == 0
     failure = ran.attempts("test_passes")[0]["failure"] or ""
-    assert failure.startswith("Failed: diagnostics_limit exceeded over setup and call:\n  wall_seconds: ")
+    assert failure.startswith("Failed: diagnostics_limit exceeded: wall_seconds ")
     assert ", limit 0 ms (" in failure
     assert "call: " in failure
     assert "setup: " in failure
