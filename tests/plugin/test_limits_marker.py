@@ -254,7 +254,7 @@ def test_a_leak_is_found(differential: Differential) -> None:
 
     on = differential.run(on=True)
 
-    assert "  fds_leaked: 1, limit 0 (call: 1, setup: 0)\n" in on.out
+    assert "fds_leaked 1, limit 0 (call: 1, setup: 0)\n" in on.out
     assert [limit["state"] for limit in limits_of(on, "test_it")] == ["exceeded", "ok"]
 
 
