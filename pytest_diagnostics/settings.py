@@ -51,7 +51,6 @@ OPTIONS = (
 #: pytest knows number types for ini values from 8.4 on, and then a TOML file may hold real numbers.
 _NATIVE_NUMBERS = pytest.version_tuple >= (8, 4)
 
-
 #: Options with which no test runs, of plugins that may be switched off; --markers starts no session.
 _RUNS_NO_TEST = ("collectonly", "help", "version", "showfixtures", "show_fixtures_per_test", "cacheshow")
 
@@ -78,9 +77,8 @@ def add_options(parser: pytest.Parser) -> None:
             group.addoption(flag, dest=dest, action="store_true", default=None, help=text)
         else:
             # Values are read in from_settings, where a bad one can be refused with its remedy.
-            group.addoption(
-                flag, dest=dest, default=None, metavar=option.metavar or "|".join(option.choices), help=text
-            )
+            metavar = option.metavar or "|".join(option.choices)
+            group.addoption(flag, dest=dest, default=None, metavar=metavar, help=text)
         native = option.kind == "bool" or _NATIVE_NUMBERS
         kind = cast("Literal['string']", option.kind if native else "string")  # any of pytest's own kinds
         parser.addini(dest, option.help, type=kind, default=None)
@@ -110,7 +108,7 @@ class Settings:
         """Return whether this run is to be recorded."""
         value = config.getoption("diagnostics")
         if value is None:
-            value = _ini(config, "diagnostics")
+            value = config.getini("diagnostics")
         return bool(value) and not any(config.getoption(name, False) for name in _RUNS_NO_TEST)
 
     @classmethod
@@ -121,14 +119,14 @@ class Settings:
             value, source = values[option.name]
             if option.choices and value not in option.choices:
                 raise pytest.UsageError(f"{source}: {value!r} is none of {', '.join(option.choices)}")
-        directory, report = values["dir"], values["report"]
+        report = values["report"]
         return cls(
             scope=str(values["scope"][0]),
             interval=_number(*values["interval"], at_least=0.001),
             collectors=str(values["collectors"][0]),
             collectors_source=values["collectors"][1],
-            directory=_path(config, *directory),
-            directory_source=directory[1],
+            directory=_path(config, *values["dir"]),
+            directory_source=values["dir"][1],
             report=None if report[0] == "none" else _path(config, *report),
             report_named=report[0] not in ("", "none"),
             show=str(values["show"][0]),
@@ -139,18 +137,13 @@ class Settings:
         )
 
 
-def _ini(config: pytest.Config, key: str) -> object:
-    value = config.getini(key)
-    return None if value == "" else value
-
-
 def _value(config: pytest.Config, option: Option) -> tuple[object, str]:
     """Return an option's value and where it comes from."""
     value = config.getoption(f"diagnostics_{option.name}")
     if value is not None:
         return value, f"--diagnostics-{option.name}"
-    value = _ini(config, f"diagnostics_{option.name}")
-    return (option.default, "default") if value is None else (value, f"diagnostics_{option.name}")
+    value = config.getini(f"diagnostics_{option.name}")
+    return (option.default, "default") if value in (None, "") else (value, f"diagnostics_{option.name}")
 
 
 def _number(value: object, source: str, *, at_least: float, whole: bool = False) -> float:
