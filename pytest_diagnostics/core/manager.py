@@ -304,7 +304,13 @@ class DiagnosticManager:
 
     def _start_run(self) -> None:
         self._roster.begin(self._clock.monotonic())
-        self._loop = self._start_loop(self._make_loop(self._roster.all()))
+        # Known before it starts: its first call may already ask for a stop.
+        previous, self._loop = self._loop, self._make_loop(self._roster.all())
+        try:
+            self._start_loop(self._loop)
+        except ManagerError:
+            self._loop = previous
+            raise
 
     def _start_single(self, names: set[str] | None, patience: float) -> Loop:
         """Collect once, outside of a run. The accounts of the latest run are kept."""
@@ -316,8 +322,13 @@ class DiagnosticManager:
         for entry in asked:
             entry.forget_demands()
             entry.demands.append(loop.once)
-        self._single = self._start_loop(loop)
-        return self._single
+        self._single = loop
+        try:
+            self._start_loop(loop)
+        except ManagerError:
+            self._single = None
+            raise
+        return loop
 
     def _make_loop(self, entries: Iterable[Entry]) -> Loop:
         executor = partial(Executor, self._clock, self._processors, lambda: self.exception_handler)
@@ -325,13 +336,12 @@ class DiagnosticManager:
         loop.stop_timeout = self.stop_timeout
         return loop
 
-    def _start_loop(self, loop: Loop) -> Loop:
+    def _start_loop(self, loop: Loop) -> None:
         self._stream.open()
         try:
             loop.start(self.name)
         except RuntimeError as exc:
             raise ManagerError(f"{self.name} cannot start: the system refused a thread ({exc})") from exc
-        return loop
 
     def _running_loop(self) -> Loop | None:
         loop = self._loop
