@@ -290,6 +290,7 @@ class DiagnosticsSession:
             self.run = None
         recording = recording_of(self.run, self.header, [shard for _, shard in self.shards])
         self.summary = summary_of(recording)
+        del recording  # of a long run it is as large as what is written below
         for trouble in self.guard.troubles:
             admit(self.summary, trouble)
         if self.run is not None:

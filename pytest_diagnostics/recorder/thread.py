@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -11,13 +12,15 @@ from ..core.entry import Demand
 from ..core.errors import ManagerError
 from ..core.handlers import ExceptionHandler
 from ..core.manager import DiagnosticManager
-from ..core.model import HealthState
+from ..core.model import DiagnosticResult, HealthState, Record
 from ..core.protocols import Processor, Sink
 from ..storage.records import from_health
 from ..storage.shard import Shard, ShardSink
 
 #: Results kept in memory for fixtures and attachments; the shard has all of them.
 KEPT_RESULTS = 200
+#: How long the start of a run waits for the first tick; it takes some milliseconds.
+FIRST_SECONDS = 0.05
 
 
 class Recorder(Protocol):
@@ -60,8 +63,10 @@ class ThreadRecorder:
         self.where = f"thread in {role} (pid {Pid.current()})"
         self._shard = shard
         self._problems: list[str] = []
+        chosen = list(collectors)
+        self._quick = [collector.name for collector in chosen if not collector.blocking]
         self.manager = DiagnosticManager(
-            collectors,
+            chosen,
             interval,
             handler,
             sinks=(ShardSink(shard), *sinks),
@@ -71,11 +76,29 @@ class ThreadRecorder:
         )
 
     def start(self) -> None:
-        """Start the thread; where the system refuses it, the tests are still accounted without samples."""
+        """Start the thread; where the system refuses it, the tests are still accounted without samples.
+
+        Waits, for a moment at most, until the collectors that read kernel files have read them once: they
+        open what they keep before the first test, which may close descriptors as it likes.
+        """
+        waiting = set(self._quick)
+        opened = threading.Event()
+
+        def first(record: Record) -> None:
+            if isinstance(record, DiagnosticResult):
+                waiting.discard(record.collector_name)
+                if not waiting:
+                    opened.set()
+
+        unsubscribe = self.manager.subscribe(first)
         try:
             self.manager.start_collecting()
+            if waiting:
+                opened.wait(FIRST_SECONDS)
         except ManagerError as exc:
             self._problems.append(f"sampling is off: {exc}")
+        finally:
+            unsubscribe()
 
     def request(self, names: Iterable[str] | None = None) -> Demand | None:
         """Ask for a collection now without waiting for it."""
