@@ -91,7 +91,7 @@ def test_interesting_suite_names_the_starved_and_the_leaking(
     assert starved["cpu_wait_seconds"] > starved["cpu_seconds"]
     # At an edge the sampling thread may just be reading a file.
     assert 48 <= usage["test_keeps_its_descriptors"]["fds_change"] <= 53
-    assert re.search(r"fds_leaked: \d\d, limit 0", ended.stdout)
+    assert re.search(r"fds_leaked \d\d, limit 0", ended.stdout)
     assert re.search(r"waiting for one \(\d+ %\)", ended.stdout)
 
 
