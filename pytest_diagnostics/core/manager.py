@@ -96,7 +96,8 @@ class DiagnosticManager:
                     return
                 if self._unfinished_loop() is None:
                     self._pid = Pid.current()
-                    self._start_run()
+                    self._roster.begin(self._clock.monotonic())
+                    self._start_loop(self._make_loop(self._roster.all()))
                     return
 
     def stop_collecting(self, timeout: float | None = None) -> None:
@@ -167,7 +168,7 @@ class DiagnosticManager:
         return any(entry.running_since is not None for entry in self._roster.all())
 
     def is_healthy(self) -> bool:
-        """Whether the manager's own thread has not crashed."""
+        """Whether the manager did not crash."""
         return self.error is None
 
     # -- collectors
@@ -302,16 +303,6 @@ class DiagnosticManager:
 
     # -- inside
 
-    def _start_run(self) -> None:
-        self._roster.begin(self._clock.monotonic())
-        # Known before it starts: its first call may already ask for a stop.
-        previous, self._loop = self._loop, self._make_loop(self._roster.all())
-        try:
-            self._start_loop(self._loop)
-        except ManagerError:
-            self._loop = previous
-            raise
-
     def _start_single(self, names: set[str] | None, patience: float) -> Loop:
         """Collect once, outside of a run. The accounts of the latest run are kept."""
         self._pid = Pid.current()
@@ -322,13 +313,7 @@ class DiagnosticManager:
         for entry in asked:
             entry.forget_demands()
             entry.demands.append(loop.once)
-        self._single = loop
-        try:
-            self._start_loop(loop)
-        except ManagerError:
-            self._single = None
-            raise
-        return loop
+        return self._start_loop(loop)
 
     def _make_loop(self, entries: Iterable[Entry]) -> Loop:
         executor = partial(Executor, self._clock, self._processors, lambda: self.exception_handler)
@@ -336,12 +321,17 @@ class DiagnosticManager:
         loop.stop_timeout = self.stop_timeout
         return loop
 
-    def _start_loop(self, loop: Loop) -> None:
+    def _start_loop(self, loop: Loop) -> Loop:
+        previous = self._loop, self._single
+        # Known before it starts: its first call may already ask for a stop.
+        self._loop, self._single = (loop, self._single) if loop.once is None else (self._loop, loop)
         self._stream.open()
         try:
             loop.start(self.name)
         except RuntimeError as exc:
+            self._loop, self._single = previous
             raise ManagerError(f"{self.name} cannot start: the system refused a thread ({exc})") from exc
+        return loop
 
     def _running_loop(self) -> Loop | None:
         loop = self._loop

@@ -246,6 +246,16 @@ def test_stop_from_a_collector_only_asks(run: Run) -> None:
     assert managers[0].get_results()[-1].final
 
 
+def test_stop_at_the_very_first_record_is_not_lost() -> None:
+    for _ in range(20):
+        manager = DiagnosticManager([ScriptedCollector()], interval=60.0)
+        sink = MemorySink()
+        manager.subscribe(lambda record: manager.stop_collecting())  # noqa: B023 - used in this turn
+        manager.subscribe(sink)
+        manager.start_collecting()
+        sink.wait_for(lambda s: s.events(EventKind.STOPPED))
+
+
 def test_start_waits_for_the_end_of_the_run_before() -> None:
     in_final, go_on = threading.Event(), threading.Event()
 
