@@ -1,6 +1,6 @@
 """What the plugin adds to whole pytest runs: installed but off, and on.
 
-    python benchmarks/overhead.py [--pairs N]
+    python benchmarks/overhead.py [--pairs N] [off] [ends] [no-ops] [five-ms]
 
 Every figure is from alternating runs against the same command with ``-p no:diagnostics``.
 """
@@ -22,7 +22,8 @@ def main() -> None:
     """Measure and print one row a figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=7)
-    pairs: int = parser.parse_args().pairs
+    parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "pytest.ini").write_text("[pytest]\n")
@@ -34,10 +35,8 @@ def main() -> None:
             f"import pytest, time\n@pytest.mark.parametrize('n', range({SLOW_TESTS}))\n"
             "def test_5_ms(n): time.sleep(0.005)\n"
         )
-        _off(directory, pairs)
-        _start_and_end(directory, pairs)
-        _no_ops(directory, pairs)
-        _five_ms(directory, pairs)
+        for part in options.parts:
+            PARTS[part](directory, options.pairs)
 
 
 def _off(directory: Path, pairs: int) -> None:
@@ -112,6 +111,8 @@ def _five_ms(directory: Path, pairs: int) -> None:
             "",
         )
 
+
+PARTS = {"off": _off, "ends": _start_and_end, "no-ops": _no_ops, "five-ms": _five_ms}
 
 if __name__ == "__main__":
     main()
