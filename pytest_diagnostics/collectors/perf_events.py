@@ -99,6 +99,8 @@ class PerfEventsCollector(DiagnosticCollector):
     )
     _which = staticmethod(shutil.which)
     _popen = subprocess.Popen
+    if hasattr(signal, "pthread_sigmask"):
+        _mask = staticmethod(signal.pthread_sigmask)
     _pipe = staticmethod(os.pipe)
     _read = staticmethod(os.read)
     _close = staticmethod(os.close)
@@ -237,6 +239,8 @@ class PerfEventsCollector(DiagnosticCollector):
         log, log_end = self._pipe()
         errors, errors_end = self._pipe()
         command = [path, "stat", "-I", str(self._interval_ms), "-x;", "--log-fd", str(log_end)]
+        # A collector's thread blocks all signals and a child inherits that: perf would hear SIGKILL alone.
+        mask = self._mask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             process: subprocess.Popen[bytes] = self._popen(
                 [*command, "-e", ",".join(self._events), *target],
@@ -252,6 +256,7 @@ class PerfEventsCollector(DiagnosticCollector):
                 self._close(descriptor)
             return f"{path} cannot run: {exc}"
         finally:
+            self._mask(signal.SIG_SETMASK, mask)
             self._close(log_end)
             self._close(errors_end)
         for descriptor in (log, errors):

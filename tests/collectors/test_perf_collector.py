@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from pytest_diagnostics.collectors.perf_events import PerfEventsCollector, parse_line
+from pytest_diagnostics.core.threads import start_thread
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="perf is Linux's")
 
@@ -179,6 +181,35 @@ def test_a_perf_that_ignores_signals_is_killed_and_reaped(tmp_path: Path) -> Non
     assert process is not None
     collector.stop()
     assert process.returncode == -9
+
+
+@posix
+def test_a_perf_started_in_a_thread_that_blocks_all_signals_still_hears_the_kind_one(tmp_path: Path) -> None:
+    heard, program = tmp_path / "heard", tmp_path / "perf.py"
+    # Python, unlike a shell, leaves the mask that it inherits alone. What the real one writes while it ends
+    # is its last, partial interval.
+    program.write_text(
+        "import pathlib, sys, time\n"
+        "try:\n"
+        f"    pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
+        "    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        f"    pathlib.Path({str(heard)!r}).write_text('yes')\n"
+    )
+    collector = PerfEventsCollector(perf=fake(tmp_path, f"exec {sys.executable} {program}\n"))
+    done = threading.Event()
+
+    def life() -> None:
+        collector.start()
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        collector.stop()
+        done.set()
+
+    start_thread(life, "diagnostics-perf").join(10)
+
+    assert done.is_set()
+    assert heard.read_text() == "yes"
 
 
 @posix
