@@ -240,6 +240,7 @@ def test_results_are_those_since_the_fixture(differential: Differential, on: boo
 
     def test_it(diagnostics):
         assert diagnostics.results("views") == []
+        database.asked = 0  # else the first call may already be "enough", and its answer collect's, too
         views = Views()
         diagnostics.add(views)
         assert views.enough.wait(10)
