@@ -35,17 +35,20 @@ class Suite:
     #: Arguments for pytest.
     arguments: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
+    #: Run what is installed, beside the sources and not inside them.
+    beside: bool = False
 
 
 SUITES = {
     "pluggy": Suite("1.6.0", ("pytest-benchmark",), ("testing", "--benchmark-disable")),
     "attrs": Suite("25.3.0", ("hypothesis", "cloudpickle", "zope.interface"), ("tests",)),
-    "flask": Suite("3.1.1", ("asgiref", "python-dotenv"), ("tests",)),
-    "psutil": Suite("7.0.0", ("setuptools",), ("psutil/tests", "-k", "not test_memleaks")),
+    "flask": Suite("3.1.1", ("asgiref", "python-dotenv", "pytest<9"), ("tests",)),
+    # The whole of it waits for minutes where nobody is logged in; its sources hide what was built of them.
+    "psutil": Suite("7.0.0", ("setuptools",), ("--pyargs", "psutil.tests.test_process"), beside=True),
     "structlog": Suite(
         "25.4.0", ("pretend", "freezegun", "pytest-asyncio", "time-machine", "rich"), ("tests",)
     ),
-    "click": Suite("8.2.1", (), ("tests",)),
+    "click": Suite("8.2.1", ("pytest<9",), ("tests",)),
 }
 
 
@@ -68,6 +71,7 @@ def main() -> None:
 def measure(name: str, suite: Suite, base: Path, *, pairs: int, xdist: bool) -> str:
     """Return a suite's row."""
     python, source = prepared(name, suite, base)
+    source = base / name if suite.beside else source
     env = {**os.environ, **suite.env}
     workers = ("-n", "2") if xdist else ()
 
