@@ -43,7 +43,7 @@ class Tree:
 class Cgroup:
     """The cgroups of one process. ``root`` is a prefix for every path, so that tests can lay out trees."""
 
-    _exists = staticmethod(os.path.exists)
+    _exists = staticmethod(Files.exists)
 
     def __init__(self, pid: int | None = None, *, root: str = "") -> None:
         """Find the groups of ``pid`` (default: of the calling process)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +12,7 @@ from ..core.clock import SystemClock
 from ..core.collector import DiagnosticCollector
 from ..core.errors import UnavailableError
 from ..core.handlers import ExceptionHandler
-from .procfs import KeptFile, reason_of
+from .procfs import Files, KeptFile, reason_of
 
 T = TypeVar("T")
 
@@ -126,7 +125,7 @@ class LocalCollector(DiagnosticCollector):
     #: The file, below /proc, without which the collector has nothing to say.
     main_file = "stat"
 
-    _exists = staticmethod(os.path.exists)
+    _exists = staticmethod(Files.exists)
 
     def __init__(
         self,
