@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .core.entry import Demand
 from .core.model import DiagnosticResult
 
 if TYPE_CHECKING:
     from .core.figures import Usage
+    from .recorder.kinds import Pending
     from .settings import Settings
 
 MAX_BYTES = 4096
@@ -100,7 +100,7 @@ def may_be_expected_to_fail(item: pytest.Item) -> bool:
     return False
 
 
-def collection(reason: str, demand: Demand, complete: bool) -> dict[str, object]:
+def collection(reason: str, demand: Pending, complete: bool) -> dict[str, object]:
     """Return the fields of a collection on demand."""
     results = dict(demand.results)
     moments = [result.monotonic for result in results.values()]

@@ -12,8 +12,8 @@ import pytest
 from .attachment import failure_line, outcome_of
 
 if TYPE_CHECKING:
-    from .core.entry import Demand
     from .core.figures import Usage
+    from .recorder.kinds import Pending
     from .system.usage import Window
 
 
@@ -46,7 +46,7 @@ class Attempt:
     #: Phases whose failure was recorded, attached and asked about.
     told: set[str] = field(default_factory=set)
     #: Collections asked for by failing phases: reason and what waits for the results.
-    demands: list[tuple[str, Demand]] = field(default_factory=list)
+    demands: list[tuple[str, Pending]] = field(default_factory=list)
     asked: set[str] = field(default_factory=set)
 
     def failed_subtests(self) -> int:

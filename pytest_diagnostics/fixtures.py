@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -15,7 +15,6 @@ from .core.figures import Usage, subtract, total
 from .core.model import DiagnosticResult, JsonValue
 from .guard import Guard
 from .live import LiveCollectors
-from .recorder.thread import ThreadRecorder
 from .selection import checked
 from .session import SESSION
 from .storage.shard import MemoryShard
@@ -23,6 +22,8 @@ from .system.usage import UsageReader, open_usage_reader
 
 if TYPE_CHECKING:
     from .phases import PhaseHooks
+    from .recorder.kinds import Recorder
+    from .recorder.thread import ThreadRecorder
     from .system.usage import Edge
 
 
@@ -72,9 +73,9 @@ class Diagnostics:
         wanted = set(names)
         report: dict[str, JsonValue] = {}
         for recorder in self._live.recorders():
-            here = [name for name in recorder.manager.collectors if not wanted or name in wanted]
+            here = [name for name in recorder.names if not wanted or name in wanted]
             if here:
-                report.update(_told(here, recorder.manager.collect_now(here, timeout)))
+                report.update(_told(here, recorder.collect_now(here, timeout)))
         now = self._clock.monotonic()
         self._record("collection", {"reason": "asked for by the test", "monotonic": now, **_split(report)})
         return {"timestamp": self._clock.wall(now).isoformat(), **report}
@@ -126,17 +127,16 @@ class Diagnostics:
 
     def results(self, name: str | None = None) -> list[DiagnosticResult]:
         """Return what was collected in this process since the fixture was set up, oldest first."""
-        found: list[DiagnosticResult] = []
-        for recorder in self._live.recorders():
-            found += [
-                result
-                for result in recorder.manager.get_results()
-                if result.monotonic >= self._began and name in (None, result.collector_name)
-            ]
+        found = [
+            result
+            for recorder in self._live.recorders()
+            for result in recorder.results(self._began)
+            if name in (None, result.collector_name)
+        ]
         return sorted(found, key=lambda result: result.monotonic)
 
     def _ensure(self, names: Iterable[str]) -> None:
-        running = {name for recorder in self._live.recorders() for name in recorder.manager.collectors}
+        running = {name for recorder in self._live.recorders() for name in recorder.names}
         wanted = [name for name in dict.fromkeys(names) if name not in running]
         if wanted:
             checked(wanted, "diagnostics.collect")
@@ -149,7 +149,7 @@ class Diagnostics:
             self._phases.shard.append(kind, {**self._phases.identity(), **fields})
 
 
-def _told(names: Iterable[str], results: dict[str, DiagnosticResult]) -> dict[str, JsonValue]:
+def _told(names: Iterable[str], results: Mapping[str, DiagnosticResult]) -> dict[str, JsonValue]:
     """Return the data by name, or why there is none."""
     report: dict[str, JsonValue] = {}
     for name in names:
@@ -176,6 +176,25 @@ def _split(report: dict[str, JsonValue]) -> dict[str, object]:
     return {"data": data, "errors": errors}
 
 
+class _Threads:
+    """Hosts what a test asks for, where nothing else is recorded."""
+
+    process = None
+
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
+
+    def session_recorders(self) -> list[Recorder]:
+        """Return nothing: nobody collects for the session."""
+        return []
+
+    def make_thread(self) -> ThreadRecorder:
+        """Return a recorder that keeps its results in memory."""
+        from .recorder.thread import ThreadRecorder
+
+        return ThreadRecorder(self._worker, (), 1.0, MemoryShard("fixture", limit_bytes=1 << 20))
+
+
 class _Alone:
     """What serves the fixture when the run is not recorded: one a session, in memory."""
 
@@ -188,10 +207,7 @@ class _Alone:
         self.reader: UsageReader = open_usage_reader(peak="off")
         worker = getattr(config, "workerinput", {}).get("workerid", "main")
         guard = Guard()
-        shard = MemoryShard("fixture", limit_bytes=1 << 20)
-        self.live = LiveCollectors(
-            config, guard, worker, lambda: ThreadRecorder(worker, (), 1.0, shard), lambda: None
-        )
+        self.live = LiveCollectors(config, guard, worker, _Threads(worker))
         self.live.names = DEFAULT
 
     @classmethod

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from .core.collector import DiagnosticCollector
-from .core.entry import Demand
 from .core.errors import ConfigurationError
-from .core.model import DiagnosticResult
-from .core.schedule import checked_interval
 from .guard import Guard
-from .recorder.thread import ThreadRecorder
-from .selection import checked, from_plugins, loaded
+from .selection import checked, loaded, offered
+
+if TYPE_CHECKING:
+    from .core.model import DiagnosticResult
+    from .hosting import Hosts
+    from .recorder.kinds import Pending, Recorder
+    from .recorder.thread import ThreadRecorder
 
 #: How long the end of a test waits for the final collection of each of its collectors.
 FINAL_SECONDS = 1.0
@@ -30,23 +33,20 @@ class LiveCollectors:
         config: pytest.Config,
         guard: Guard,
         worker: str,
-        make_recorder: Callable[[], ThreadRecorder],
-        session_recorder: Callable[[], ThreadRecorder | None],
+        hosts: Hosts,
     ) -> None:
-        """``make_recorder`` is called once, when the first test needs it."""
         self.worker = worker
-        #: What collects from the machine in this process for the whole session, if anything does.
-        self.session_recorder = session_recorder
+        #: What collects in this process for single tests, once one needs it.
         self.recorder: ThreadRecorder | None = None
         self._config = config
         self._guard = guard
-        self._make_recorder = make_recorder
+        self._hosts = hosts
         #: The run's own choice: names, interval and scope.
         self.names: tuple[str, ...] = ()
         self.interval = 1.0
         self.scope = "session"
-        #: Names that end with the test, and names that end before its fixtures do.
-        self._for_test: list[str] = []
+        #: What ends with the test, where it runs, and names of objects that end before its fixtures do.
+        self._for_test: list[tuple[Recorder, str]] = []
         self._added: list[str] = []
 
     # -- markers
@@ -84,6 +84,8 @@ class LiveCollectors:
                 )
             checked([str(name) for name in marker.args], "the diagnostics marker")
             if marker.kwargs.get("interval") is not None:
+                from .core.schedule import checked_interval
+
                 checked_interval(marker.kwargs["interval"], "the diagnostics marker")
         limits = parsed_limits(item)
         if limits:
@@ -100,13 +102,23 @@ class LiveCollectors:
         names = tuple(str(name) for name in marker.args) if marker is not None else ()
         interval = None if marker is None else marker.kwargs.get("interval")
         names = tuple(dict.fromkeys(names)) or self.names
-        self.add_named(names, interval)
+        objects: list[DiagnosticCollector] = []
         if self.scope == "test":
-            for collector in from_plugins(self._config, self._guard, names):
-                self._guard(self._add, collector, self._for_test)
+            more, objects = offered(self._config, self._guard, names)
+            names = (*names, *more)
+        self.add_named(names, interval)
+        for collector in objects:
+            if self._guard(self._add, collector):
+                self._for_test.append((self._thread(), collector.name))
 
     def add_named(self, names: Iterable[str], interval: float | None = None) -> None:
-        """Start collectors by name until the test's end."""
+        """Start collectors by name until the test's end: in the recorder process, if there is one."""
+        process = self._hosts.process
+        if process is not None and process.is_running:
+            names = [*names]
+            process.add_named(names, interval)
+            self._for_test += [(process, name) for name in names]
+            return
         collectors, troubles = loaded(names)
         for trouble in troubles:
             self._guard.note(trouble)
@@ -114,48 +126,49 @@ class LiveCollectors:
             if interval is not None:
                 # An instance's own interval: the class keeps its default for other tests.
                 setattr(collector, "interval", interval)  # noqa: B010 - a ClassVar to the type checker
-            self._guard(self._add, collector, self._for_test)
+            if self._guard(self._add, collector):
+                self._for_test.append((self._thread(), collector.name))
 
     def add(self, collector: DiagnosticCollector) -> None:
         """Start a collector until the test's teardown begins; raises ConfigurationError for a taken name."""
-        self._add(collector, self._added)
+        self._add(collector)
+        self._added.append(collector.name)
 
     def end_added(self, name: str | None = None) -> None:
         """End the fixture's collectors, or one of them."""
         for ending in [name] if name is not None else list(self._added):
             if ending in self._added:
                 self._added.remove(ending)
-                self._remove(ending)
+                self._guard(self._thread().remove, ending, FINAL_SECONDS)
 
     def end_test(self) -> None:
         """End what runs for this test, with a final collection."""
         self.end_added()
         ending, self._for_test = self._for_test, []
-        for name in ending:
-            self._remove(name)
+        for recorder, name in ending:
+            self._guard(recorder.remove, name, FINAL_SECONDS)
 
-    def request(self) -> list[Demand]:
-        """Ask every collector of this process for a result now, without waiting."""
+    def request(self) -> list[Pending]:
+        """Ask every collector that runs for this process for a result now, without waiting."""
         demands = [recorder.request() for recorder in self.recorders()]
         return [demand for demand in demands if demand is not None]
 
-    def recorders(self) -> list[ThreadRecorder]:
-        """Return the recorders of this process that run."""
-        found = (self.session_recorder(), self.recorder)
-        return [recorder for recorder in found if recorder is not None and recorder.manager.is_running]
+    def recorders(self) -> list[Recorder]:
+        """Return the recorders that can be asked, of this process and beside it."""
+        found = self._hosts.session_recorders()
+        if self.recorder is not None and self.recorder.is_running:
+            found.append(self.recorder)
+        return found
 
     def collecting(self) -> bool:
-        """Return whether a collector of this process is being asked at this moment."""
-        return any(recorder.manager.is_collecting for recorder in self.recorders())
+        """Return whether a collector is being asked in this process at this moment."""
+        return any(recorder.is_collecting for recorder in self.recorders())
 
     def sampled(self) -> dict[str, DiagnosticResult]:
-        """Return the latest result of every collector of this process, without asking any."""
+        """Return the latest result of every collector, without asking any."""
         latest: dict[str, DiagnosticResult] = {}
         for recorder in self.recorders():
-            for name in recorder.manager.collectors:
-                result = recorder.manager.latest(name)
-                if result is not None:
-                    latest[name] = result
+            latest.update(recorder.latest())
         return latest
 
     def stop(self, timeout: float) -> None:
@@ -163,16 +176,15 @@ class LiveCollectors:
         if self.recorder is not None:
             self.recorder.stop(timeout)
 
-    def _add(self, collector: DiagnosticCollector, ending_with: list[str]) -> None:
+    def _thread(self) -> ThreadRecorder:
         if self.recorder is None:
-            self.recorder = self._make_recorder()
+            self.recorder = self._hosts.make_thread()
             self.recorder.start()
-        self.recorder.add(collector)
-        ending_with.append(collector.name)
+        return self.recorder
 
-    def _remove(self, name: str) -> None:
-        if self.recorder is not None:
-            self._guard(self.recorder.remove, name, FINAL_SECONDS)
+    def _add(self, collector: DiagnosticCollector) -> bool:
+        self._thread().add(collector)
+        return True
 
 
 def parsed_limits(item: pytest.Item) -> dict[str, float]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import hookspecs, settings
+from . import hookspecs, options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ MARKERS = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options, which exist whether used or not."""
-    settings.add_options(parser)
+    options.add_options(parser)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -39,10 +39,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers and, if this run is to be recorded, what records it."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
-    if settings.Settings.enabled(config):
+    if options.enabled(config):
         from .session import register
+        from .settings import Settings
 
-        register(config, settings.Settings.from_config(config))
+        register(config, Settings.from_config(config))
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import pytest
 
@@ -63,20 +63,21 @@ def loaded(names: Iterable[str]) -> tuple[list[DiagnosticCollector], list[str]]:
     return collectors, troubles
 
 
-def from_plugins(
+def offered(
     config: pytest.Config, guard: Guard, running: Iterable[str]
-) -> Iterator[DiagnosticCollector]:
-    """Yield the collectors that ``pytest_diagnostics_collectors`` gives beside the ``running`` ones.
+) -> tuple[list[str], list[DiagnosticCollector]]:
+    """Return names and objects that ``pytest_diagnostics_collectors`` gives beside the ``running`` ones.
 
     A name that several give, or that runs already, is one collector. What cannot be taken costs no other.
     """
-    named = set(running)
+    taken = set(running)
+    names: list[str] = []
+    objects: list[DiagnosticCollector] = []
     for answer in guard(config.hook.pytest_diagnostics_collectors, config=config) or ():
         for one in guard(list, answer or ()) or ():
             if not isinstance(one, str):
-                yield one
-            elif one not in named:
-                named.add(one)
-                collector = guard(load, one)
-                if collector is not None:
-                    yield collector
+                objects.append(one)
+            elif one not in taken and guard(load, one) is not None:
+                taken.add(one)
+                names.append(one)
+    return names, objects

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from .core.clock import Pid
 from .core.errors import DiagnosticError, RecordingError
 from .guard import Guard
+from .hosting import Hosting
 from .live import LiveCollectors
 from .phases import PhaseHooks
-from .recorder.thread import ThreadRecorder
-from .selection import from_plugins, loaded, names_of
+from .selection import names_of
 from .settings import Settings
 from .storage.runs import create_run, retain, shard_header
 from .storage.shard import MemoryShard, Shard, ShardWriter
@@ -23,14 +23,10 @@ from .workers import BroughtShard, brought_home, given_by_controller, take_home,
 
 if TYPE_CHECKING:
     from .analysis.schema import Summary
-    from .core.collector import DiagnosticCollector
-    from .core.protocols import Processor, Sink
     from .storage.runs import RunDirectory
 
 #: How long the end of a run may wait for its collectors.
 STOP_SECONDS = 5.0
-
-T = TypeVar("T")
 
 #: A report on its way between processes.
 Wire = dict[str, object] | None
@@ -63,20 +59,15 @@ class DiagnosticsSession:
         self.run: RunDirectory | None = None
         self.header: dict[str, object] = {}
         self.shards: list[tuple[str, Shard]] = []
-        self.recorder: ThreadRecorder | None = None
         self.phases: PhaseHooks | None = None
         self.summary: Summary | None = None
         self.report: str | None = None
         self._main_shard: Shard | None = None
         #: False before the session starts, as with --markers, and once it was summarised.
         self._open = False
-        self.live = LiveCollectors(
-            config,
-            self.guard,
-            self.worker,
-            lambda: self._thread_recorder("live", (), settings.interval),
-            lambda: self.recorder,
-        )
+        self.hosting = Hosting(config, settings, self.guard, self.worker, self._shard)
+        self.hosting.names = names
+        self.live = LiveCollectors(config, self.guard, self.worker, self.hosting)
         self.live.names, self.live.interval, self.live.scope = names, settings.interval, settings.scope
 
     @property
@@ -93,12 +84,14 @@ class DiagnosticsSession:
         if self.given.refusal and self.settings.directory_source != "default":
             raise pytest.UsageError(f"{self.settings.directory_source}: {self.given.refusal}")
         self._open = True
+        self.guard(self._start_process)
         self.guard(self._watch_tests)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: object) -> None:
         """Tell an xdist worker where this run is recorded."""
-        self.guard(tell_worker, node, self.run)
+        process = self.hosting.process
+        self.guard(tell_worker, node, self.run, process.plan.to_json() if process is not None else "")
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:
@@ -114,7 +107,7 @@ class DiagnosticsSession:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         """Sample while tests run. Collection is over: a module that patches threading did so before us."""
-        self.guard(self._start_recorder)
+        self.guard(self.hosting.start_thread)
         return (yield)
 
     # -- reports on their way between processes
@@ -182,6 +175,12 @@ class DiagnosticsSession:
             self.given.refusal = str(exc)
             self.guard.note(f"nothing is on disk: {exc}")
 
+    def _start_process(self) -> None:
+        if self.worker == "main":
+            self.hosting.launch(self.run)
+        elif self.run is not None and self.given.recorder:
+            self.hosting.join(self.run, self.given.recorder)
+
     def _watch_tests(self) -> None:
         self._main_shard = self._shard(self.worker)
         if not self.is_controller:
@@ -207,53 +206,6 @@ class DiagnosticsSession:
         self.shards.append((f"{role}-{pid}", shard))
         return shard
 
-    def _thread_recorder(
-        self, role: str, collectors: Iterable[DiagnosticCollector], interval: float
-    ) -> ThreadRecorder:
-        hook = self.config.hook
-        told = [*collectors]
-        where = f"thread in {self.worker} (pid {Pid.current()})"
-        header: dict[str, object] = {
-            "kind": "thread",
-            "where": where,
-            "interval_seconds": interval,
-            "collectors": [collector.name for collector in told],
-        }
-        prefix = "" if self.worker == "main" else f"{self.worker}-"
-        shard = self._shard(f"{prefix}{role}", header)
-        handler = self.guard(hook.pytest_diagnostics_exception_handler, config=self.config)
-        sinks: list[Sink] = self._given(hook.pytest_diagnostics_sinks)
-        processors: list[Processor] = self._given(hook.pytest_diagnostics_processors)
-        return ThreadRecorder(
-            self.worker,
-            told,
-            interval,
-            shard,
-            handler=handler,
-            sinks=sinks,
-            processors=processors,
-        )
-
-    def _given(self, hook: Callable[..., Iterable[Iterable[T] | None]]) -> list[T]:
-        """Return what all plugins give through a hook; one that raises or gives no list gives nothing."""
-        answers = self.guard(hook, config=self.config) or ()
-        return [one for answer in answers for one in self.guard(list, answer or ()) or ()]
-
-    def _start_recorder(self) -> None:
-        """Sample the machine: once a host, so not in the workers; test by test at test scope."""
-        if self.worker != "main" or self.settings.scope == "test":
-            return
-        collectors, troubles = loaded(self.names)
-        for trouble in troubles:
-            self.guard.note(trouble)
-        more = list(from_plugins(self.config, self.guard, self.names))
-        if collectors or more:
-            self.recorder = self._thread_recorder("recorder", collectors, self.settings.interval)
-            for collector in more:
-                # One whose name is taken, or that is no collector, must not cost us the others.
-                self.guard(self.recorder.add, collector)
-            self.recorder.start()
-
     def _header_line(self) -> str | None:
         if self.worker != "main":
             return None
@@ -269,8 +221,7 @@ class DiagnosticsSession:
             self.guard(self.phases.finish)
         try:
             self.guard(self.live.stop, STOP_SECONDS)
-            if self.recorder is not None:
-                self.guard(self.recorder.stop, STOP_SECONDS)
+            self.guard(self.hosting.stop, STOP_SECONDS)
         except KeyboardInterrupt:
             # Whoever is impatient with our waiting ends that; the run has its exit code already.
             self.guard.note("the wait for collectors was interrupted; what hung was left behind")
@@ -307,8 +258,8 @@ class DiagnosticsSession:
 
     def _close_shards(self, reason: str, status: int | None) -> None:
         problems = list(self.guard.troubles)
-        for recorder in (self.recorder, self.live.recorder):
-            problems += recorder.problems if recorder is not None else []
+        problems += self.hosting.problems
+        problems += self.live.recorder.problems if self.live.recorder is not None else []
         cost: dict[str, object] = {"session_peak_rss_bytes": session_peak_bytes()}
         if self.phases is not None:
             cost.update(edges=self.phases.edges, edge_seconds=self.phases.edge_seconds)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: A worker that cannot write to the run's directory sends home this much at most.
 MAX_BROUGHT_BYTES = 8 * 1024 * 1024
 KEY = "diagnostics"
+RECORDER_KEY = "diagnostics_recorder_process"
 
 
 @dataclass
@@ -27,6 +28,8 @@ class Given:
     #: "main" for a run without workers and for a controller, else xdist's name of the worker.
     worker: str
     run: RunDirectory | None = None
+    #: The plan of the controller's recorder process; empty when there is none.
+    recorder: str = ""
     #: Why the run's directory cannot be written.
     refusal: str = ""
 
@@ -38,12 +41,14 @@ def given_by_controller(config: pytest.Config) -> Given:
         return Given("main")
     path = told.get(KEY)
     run = RunDirectory(Path(path)) if isinstance(path, str) and path else None
-    return Given(str(told.get("workerid", "worker")), run)
+    return Given(str(told.get("workerid", "worker")), run, str(told.get(RECORDER_KEY) or ""))
 
 
-def tell_worker(node: object, run: RunDirectory | None) -> None:
+def tell_worker(node: object, run: RunDirectory | None, recorder: str) -> None:
     """Write to ``node.workerinput``, of which only plain strings survive the way."""
-    node.workerinput[KEY] = str(run.path) if run is not None else ""  # type: ignore[attr-defined] # xdist's own
+    told: dict[str, object] = node.workerinput  # type: ignore[attr-defined] # xdist's own
+    told[KEY] = str(run.path) if run is not None else ""
+    told[RECORDER_KEY] = recorder
 
 
 def take_home(config: pytest.Config, shards: Iterable[tuple[str, Shard]]) -> None:

@@ -18,7 +18,7 @@ from types import ModuleType
 import pytest
 
 import pytest_diagnostics
-from pytest_diagnostics import attachment, cli, hookspecs, plugin, settings, testing
+from pytest_diagnostics import attachment, cli, hookspecs, options, plugin, testing
 from pytest_diagnostics.analysis import limits
 from pytest_diagnostics.collectors import BUILT_IN, load
 from pytest_diagnostics.core.collector import DiagnosticCollector
@@ -78,8 +78,8 @@ def signature(function: Callable[..., object], *, typed: bool = False) -> str:
 # -- options, markers, hooks, commands
 
 
-@pytest.mark.parametrize("option", settings.OPTIONS, ids=lambda option: option.name)
-def test_every_option_has_its_row(option: settings.Option) -> None:
+@pytest.mark.parametrize("option", options.OPTIONS, ids=lambda option: option.name)
+def test_every_option_has_its_row(option: options.Option) -> None:
     values = "|".join(option.choices) or option.metavar or ""
     flag = f"--diagnostics-{option.name}" + ("=" + values.replace("|", r"\|") if values else "")
     rows = [line for line in page("options").splitlines() if line.startswith(f"| `{flag}` ")]
@@ -94,7 +94,7 @@ def test_every_option_has_its_row(option: settings.Option) -> None:
 
 
 def test_options_page_names_no_option_that_is_not() -> None:
-    known = {f"--diagnostics-{option.name}" for option in settings.OPTIONS}
+    known = {f"--diagnostics-{option.name}" for option in options.OPTIONS}
     for path in PAGES:
         named = set(re.findall(r"--diagnostics-[a-z]+", path.read_text("utf-8")))
         assert named <= known, path.name

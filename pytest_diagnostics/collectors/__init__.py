@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ..core.collector import DiagnosticCollector
 from ..core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 #: Name -> "module:Class".
 BUILT_IN: dict[str, str] = {
@@ -26,13 +28,16 @@ BUILT_IN: dict[str, str] = {
 #: On unless the user chooses. perf_events starts a process, and few machines let it.
 DEFAULT: tuple[str, ...] = tuple(name for name in BUILT_IN if name != "perf_events")
 
+#: Those that watch a process: they take its ``pid``.
+WATCHING: frozenset[str] = frozenset({"process", "cgroup", "perf_events"})
+
 #: The entry point group in which other packages offer collectors.
 GROUP = "pytest_diagnostics.collectors"
 
 
 def available_names() -> list[str]:
     """Return the names of the built-in collectors and of those that other packages offer, sorted."""
-    return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*BUILT_IN, *(point.name for point in _offers())})
 
 
 def load(name: str, /, **options: object) -> DiagnosticCollector:
@@ -59,8 +64,14 @@ def _built_in(target: str) -> Callable[..., object]:
     return cast("Callable[..., object]", getattr(import_module(module), class_name))
 
 
+def _offers() -> EntryPoints:
+    from importlib.metadata import entry_points  # which takes longer than all of our own
+
+    return entry_points(group=GROUP)
+
+
 def _offered(name: str) -> Callable[..., object]:
-    points: list[EntryPoint] = list(entry_points(group=GROUP, name=name))
+    points = list(_offers().select(name=name))
     if not points:
         known = ", ".join(available_names())
         raise ConfigurationError(f"unknown collector {name!r}; known are: {known}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import Protocol
 
 from ..core.clock import Pid, SystemClock
 from ..core.collector import DiagnosticCollector
@@ -21,25 +20,6 @@ from ..storage.shard import Shard, ShardSink
 KEPT_RESULTS = 200
 #: How long the start of a run waits for the first tick; it takes some milliseconds.
 FIRST_SECONDS = 0.05
-
-
-class Recorder(Protocol):
-    """What hosts collectors, wherever they run."""
-
-    kind: str
-
-    def start(self) -> None:
-        """Begin to collect; never waits for a collector and never raises for what the system refuses."""
-
-    def request(self, names: Iterable[str] | None = None) -> Demand | None:
-        """Ask for a result of the named collectors (default: all) now; None when nobody can answer."""
-
-    def stop(self, timeout: float) -> None:
-        """Make the final collection and end, within ``timeout`` seconds."""
-
-    @property
-    def problems(self) -> list[str]:
-        """Sentences about what went wrong, for the health line."""
 
 
 class ThreadRecorder:
@@ -64,7 +44,8 @@ class ThreadRecorder:
         self._shard = shard
         self._problems: list[str] = []
         chosen = list(collectors)
-        self._quick = [collector.name for collector in chosen if not collector.blocking]
+        #: Collectors that never wait for anything.
+        self.quick = [collector.name for collector in chosen if not collector.blocking]
         self.manager = DiagnosticManager(
             chosen,
             interval,
@@ -81,7 +62,7 @@ class ThreadRecorder:
         Waits, for a moment at most, until the collectors that read kernel files have read them once: they
         open what they keep before the first test, which may close descriptors as it likes.
         """
-        waiting = set(self._quick)
+        waiting = set(self.quick)
         opened = threading.Event()
 
         def first(record: Record) -> None:
@@ -104,9 +85,39 @@ class ThreadRecorder:
         """Ask for a collection now without waiting for it."""
         return self.manager.request(names)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it can be asked."""
+        return self.manager.is_running
+
+    @property
+    def is_collecting(self) -> bool:
+        """Whether a collector is being asked at this moment."""
+        return self.manager.is_collecting
+
+    @property
+    def names(self) -> list[str]:
+        """The collectors that run here."""
+        return self.manager.collectors
+
+    def collect_now(self, names: Iterable[str], timeout: float) -> dict[str, DiagnosticResult]:
+        """Ask the named collectors and wait for the results."""
+        return self.manager.collect_now(names, timeout)
+
+    def latest(self) -> dict[str, DiagnosticResult]:
+        """Return the newest result of every collector."""
+        found = {name: self.manager.latest(name) for name in self.manager.collectors}
+        return {name: result for name, result in found.items() if result is not None}
+
+    def results(self, since: float) -> list[DiagnosticResult]:
+        """Return the kept results since a moment on CLOCK_MONOTONIC, oldest first."""
+        return [result for result in self.manager.get_results() if result.monotonic >= since]
+
     def add(self, collector: DiagnosticCollector) -> None:
         """Collect from one more collector."""
         self.manager.add_collector(collector)
+        if not collector.blocking:
+            self.quick.append(collector.name)
 
     def remove(self, name: str, timeout: float) -> None:
         """Make a collector's final collection and let it go."""

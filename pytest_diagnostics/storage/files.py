@@ -31,6 +31,8 @@ class Files:
     unlink = staticmethod(os.unlink)
     urandom = staticmethod(os.urandom)
     read = staticmethod(os.read)
+    lseek = staticmethod(os.lseek)
+    names = staticmethod(os.listdir)
     _SEPARATOR: ClassVar[str] = os.sep
     # Not on Windows before Python 3.13, where modes mean little.
     _fchmod = getattr(os, "fchmod", None)
@@ -56,12 +58,18 @@ def create_file(path: str, data: bytes = b"", mode: int = 0o600) -> None:
     """Create a file exclusively and write ``data``; the mode is what was asked for, whatever the umask."""
     fd = Files.open(path, Files.CREATE, mode)
     try:
-        Files.set_mode(fd, mode)
-        view = memoryview(data)
-        while view:
-            view = view[Files.write(fd, view) :]
-    finally:
-        Files.close(fd)
+        try:
+            Files.set_mode(fd, mode)
+            view = memoryview(data)
+            while view:
+                view = view[Files.write(fd, view) :]
+        finally:
+            Files.close(fd)
+    except BaseException:
+        # What is there in part would be read as a part: of a shard, as a process that died.
+        with contextlib.suppress(OSError):
+            Files.unlink(path)
+        raise
 
 
 def make_directory(path: str, mode: int = 0o700) -> bool:

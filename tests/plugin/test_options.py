@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from pytest_diagnostics.settings import OPTIONS, Settings
+from pytest_diagnostics.options import OPTIONS
+from pytest_diagnostics.settings import Settings
 
 
 class Row(NamedTuple):

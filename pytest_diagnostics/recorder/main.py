@@ -1,0 +1,155 @@
+"""The recorder process: begins to sample at once, then listens, watches, and ends with what it watches.
+
+Everything that pytest needs of it goes through files and short talks, so nothing here waits for pytest. Its
+standard error is a file in the run's directory.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ..collectors import WATCHING, load
+from ..core.collector import DiagnosticCollector
+from ..core.errors import ConfigurationError, DiagnosticError
+from ..storage.alive import start_ticks
+from ..storage.runs import RunDirectory, shard_header
+from ..storage.shard import ShardWriter
+from .plan import ERRORS, GIVEN_UP, Plan
+from .thread import ThreadRecorder
+
+#: How long hanging collectors may hold up the end when nobody is left to wait for it.
+LAST_SECONDS = 1.0
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run a recorder by the plan in ``arguments``; does not return."""
+    _detach()
+    plan = Plan.from_json(arguments[0])
+    run = RunDirectory(Path(plan.run))
+    if os.getppid() == plan.pid or os.path.exists(os.path.join(plan.run, GIVEN_UP)):
+        os._exit(0)  # pytest would have to wait for us, or does without us
+    desk = Desk.for_session(run, plan)
+    desk.recorder.start()
+    # Sampling runs; what follows is imported meanwhile.
+    from .serve import Service
+
+    try:
+        Service(plan, run, desk).run()
+    finally:
+        _remove_empty(os.path.join(plan.run, ERRORS))
+    # Threads of collectors that hang are left behind.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+class Desk:
+    """The collectors that one process asked for: the session's, or those for a process' single tests."""
+
+    def __init__(self, plan: Plan, shard: ShardWriter, role: str, watched: int) -> None:
+        self.plan = plan
+        self.shard = shard
+        self.watched = watched
+        self.troubles: list[str] = []
+        self.recorder = ThreadRecorder(role, (), plan.interval, shard)
+
+    @classmethod
+    def for_session(cls, run: RunDirectory, plan: Plan) -> Desk:
+        """Open the recorder's own shard and make the session's collectors."""
+        pid = os.getpid()
+        shard = ShardWriter(run.shard("recorder", pid))
+        header = _header(plan, list(plan.collectors), plan.pid)
+        shard.append("run", shard_header(plan.name, "recorder", recorder=header))
+        desk = cls(plan, shard, "recorder", plan.pid)
+        desk.add(plan.collectors, None)
+        return desk
+
+    @classmethod
+    def for_tests(cls, run: RunDirectory, plan: Plan, role: str, pid: int) -> Desk:
+        """Open a shard for what runs for the single tests of process ``pid``."""
+        role = "process-live" if role == "main" else f"{role}-process-live"
+        shard = ShardWriter(run.shard(role, pid))
+        shard.append("run", shard_header(plan.name, role, recorder=_header(plan, [], pid)))
+        desk = cls(plan, shard, role, pid)
+        desk.recorder.start()
+        return desk
+
+    def add(self, names: Sequence[str], interval: float | None) -> None:
+        """Make collectors and collect from them; what cannot be made is told at the end."""
+        for name in names:
+            try:
+                self.recorder.add(self._made(name, interval))
+            except DiagnosticError as exc:
+                self.troubles.append(f"{name}: {exc}")
+
+    def _made(self, name: str, interval: float | None) -> DiagnosticCollector:
+        try:
+            collector = load(name, pid=self.watched) if name in WATCHING else load(name)
+        except ConfigurationError as exc:
+            raise ConfigurationError(
+                f"{exc} (in the recorder process; --diagnostics-recorder=thread collects in pytest's own)"
+            ) from exc
+        if interval is not None:
+            setattr(collector, "interval", interval)  # noqa: B010 - a ClassVar to the type checker
+        return collector
+
+    def close(self, reason: str, timeout: float) -> None:
+        """Make the final collection and close the shard."""
+        self.recorder.stop(timeout)
+        self.shard.close(
+            {"reason": reason, "exit_status": None, "problems": [*self.troubles, *self.recorder.problems]}
+        )
+
+
+def _header(plan: Plan, names: list[str], watched: int) -> dict[str, object]:
+    pid = os.getpid()
+    return {
+        "kind": "process",
+        "where": f"a process of its own (pid {pid})",
+        "interval_seconds": plan.interval,
+        "collectors": names,
+        "watched": watched,
+        "start_ticks": start_ticks(pid),
+    }
+
+
+def _detach() -> None:
+    """Belong to nobody: a session of our own, no inherited descriptor, signals as they are by default."""
+    with suppress(OSError):  # the launch has done so
+        os.setsid()
+    for number in signal.valid_signals():
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            continue  # SIGKILL and SIGSTOP
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.closerange(3, 1 << 16)
+    os.chdir("/")
+    os.umask(0o077)
+    _be_no_harder_to_kill()
+
+
+def _be_no_harder_to_kill() -> None:
+    """Undo a protection from the OOM killer that pytest inherited: it is not ours to have."""
+    path = "/proc/self/oom_score_adj"
+    try:
+        with open(path, "r+", encoding="ascii") as file:
+            if int(file.read()) < 0:
+                file.seek(0)
+                file.write("0")
+    except (OSError, ValueError):
+        return  # not Linux, or nothing to be done about it
+
+
+def _remove_empty(path: str) -> None:
+    try:
+        if os.path.getsize(path) == 0:
+            os.unlink(path)
+    except OSError:
+        return  # the run's directory is gone

@@ -1,0 +1,44 @@
+"""What a recorder process is told when it is started: one JSON text, no secrets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The orders of one recorder process."""
+
+    #: The run's directory and its name.
+    run: str
+    name: str
+    #: Where it listens, in a printable form.
+    address: str
+    #: The process that it watches, and when that started, in clock ticks after boot (None: not known).
+    pid: int
+    start_ticks: int | None
+    #: The collectors of the session, by name; none at test scope.
+    collectors: tuple[str, ...]
+    interval: float
+    #: Whether long tests are sampled more often.
+    burst: bool = True
+    #: What the watched process is called in records.
+    role: str = "main"
+
+    def to_json(self) -> str:
+        """Return the text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Return the plan of a text."""
+        fields = json.loads(text)
+        fields["collectors"] = tuple(fields["collectors"])
+        return cls(**fields)
+
+
+#: A run directory holds this file when pytest gave its recorder process up before that had begun.
+GIVEN_UP = "recorder.given-up"
+#: What the recorder process says on its standard error; removed when empty.
+ERRORS = "recorder.err"

@@ -1,0 +1,373 @@
+"""The main thread of a recorder process: answers pytest, watches, samples long tests densely."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from math import inf
+
+from ..core.clock import SystemClock
+from ..core.entry import Demand
+from ..core.errors import DiagnosticError
+from ..core.model import DiagnosticResult, JsonValue
+from ..core.threads import start_thread
+from ..storage import records
+from ..storage.runs import RunDirectory
+from .channel import Listener, Message, Talk, from_printable
+from .follow import Followed, Follower
+from .main import LAST_SECONDS, Desk
+from .plan import GIVEN_UP, Plan
+from .watched import Scheduled, Stall, Watched
+
+#: How often the watched processes are looked at, and how often while one of them is stopped.
+LOOK_SECONDS = 0.5
+STOPPED_LOOK_SECONDS = 0.05
+#: A look that comes later than this is told of, with its reason.
+LATE_SECONDS = 0.5
+#: Where no pidfd tells of an end at once, it is looked for.
+BLIND_LOOK_SECONDS = 0.25
+#: A test that runs longer than this is sampled densely for a while.
+LONG_SECONDS = 1.0
+DENSE_SECONDS = 10.0
+DENSE_INTERVAL_SECONDS = 0.1
+#: Samples at exactly the period of a CPU quota would always meet the same part of it.
+DENSE_JITTER = 0.2
+#: A connection that says nothing for this long is closed.
+DUMB_SECONDS = 1.0
+#: Collections that nobody fetched.
+MAX_TAGS = 256
+
+
+class Service:
+    """Serves one run until its processes are gone or pytest says that it is finished."""
+
+    def __init__(self, plan: Plan, run: RunDirectory, session: Desk) -> None:
+        self.plan = plan
+        self.run_directory = run
+        self.session = session
+        self._clock = SystemClock()
+        self._desks: dict[int, Desk] = {}
+        self._tags: OrderedDict[str, list[Demand]] = OrderedDict()
+        self._talks: dict[int, Talk] = {}
+        self._follower = Follower(str(run.shards))
+        self._watched: dict[int, Watched] = {}
+        self._own = Scheduled("self")
+        self._own_before = self._own.running()
+        self._own_throttled = self._own.throttled()
+        self._look_at = self._clock.monotonic()
+        self._dense = plan.burst and plan.interval > DENSE_INTERVAL_SECONDS
+        #: When a long test is to be sampled next, or when a test becomes one.
+        self._dense_at = inf
+        self._dense_told: float | None = None
+        self._finish: tuple[Talk, float] | None = None
+        self._listener: Listener | None = None
+        self._orders: dict[str, Callable[[Message, Talk], None]] = {
+            "collect": self._collect,
+            "fetch": self._fetch,
+            "now": self._now,
+            "add": self._add,
+            "add_session": self._add_session,
+            "remove": self._remove,
+            "finish": self._begin_finish,
+        }
+
+    def run(self) -> None:
+        """Serve until the end, then make the final collections and close the shards."""
+        poll = select.poll()
+        try:
+            self._listener = Listener(from_printable(self.plan.address))
+            poll.register(self._listener, select.POLLIN)
+        except OSError as exc:
+            self.session.troubles.append(f"cannot be asked anything: no socket ({exc})")
+        reason = "process ended"
+        try:
+            if self._watch(self.plan.pid, self.plan.role, self.plan.start_ticks, poll):
+                reason = self._serve(poll)
+        finally:
+            self._close(reason)
+
+    # -- the loop
+
+    def _serve(self, poll: select.poll) -> str:
+        while True:
+            ready = dict(
+                poll.poll(max(0.0, 1000 * (min(self._look_at, self._dense_at) - self._clock.monotonic())))
+            )
+            now = self._clock.monotonic()
+            self._hear(ready, poll, now)
+            if self._finish is not None:
+                return "finished"
+            for watched in [one for one in self._watched.values() if one.fileno() in ready]:
+                self._take_leave(watched, poll)
+            if now >= self._look_at:
+                self._look(poll, now)
+            if self.plan.pid not in self._watched:
+                return "process ended"
+            self._sample_densely(now)
+
+    def _look(self, poll: select.poll, now: float) -> None:
+        late = now - self._look_at
+        self._look_at_ourselves(late, now)
+        for followed in self._follower.read_on():
+            if followed.pid not in self._watched:
+                self._watch(followed.pid, followed.role, None, poll)
+        pause = LOOK_SECONDS
+        for watched in list(self._watched.values()):
+            for stall in watched.look(now):
+                self._tell_stall(stall, watched)
+            if watched.is_stopped:
+                pause = STOPPED_LOOK_SECONDS
+            if watched.fileno() < 0:
+                pause = min(pause, BLIND_LOOK_SECONDS)
+                if not watched.is_there():
+                    self._take_leave(watched, poll)
+        if os.getppid() == self.plan.pid or self._is_given_up():
+            self._watched.pop(self.plan.pid, None)
+        self._look_at = now + pause
+        if self._dense:
+            self._dense_at = min(self._dense_at, self._next_long(now))
+
+    def _is_given_up(self) -> bool:
+        return os.path.exists(self.run_directory.path / GIVEN_UP)
+
+    # -- the watched processes
+
+    def _watch(self, pid: int, role: str, started: int | None, poll: select.poll) -> bool:
+        try:
+            watched = self._watched[pid] = Watched(pid, role, started)
+        except OSError:
+            return False  # gone already, of another machine, or not ours to see
+        if watched.fileno() >= 0:
+            poll.register(watched.fileno(), select.POLLIN)
+        return True
+
+    def _take_leave(self, watched: Watched, poll: select.poll) -> None:
+        """Tell how a process ended, unless it said so itself."""
+        now = self._clock.monotonic()
+        ending = watched.ending()
+        for stall in watched.last_words():
+            self._tell_stall(stall, watched)
+        del self._watched[watched.pid]
+        if watched.fileno() >= 0:
+            poll.unregister(watched.fileno())
+        watched.close()
+        self._follower.read_on()
+        own = [one for one in self._follower.processes.values() if one.pid == watched.pid]
+        if any(followed.ended for followed in own):
+            return
+        ending["running"] = [told for told in self._running(watched, own) if told is not None]
+        self._event("process_ended", now, ending)
+
+    def _running(self, watched: Watched, own: list[Followed]) -> Iterable[dict[str, JsonValue] | None]:
+        """Return the tests of a process; the main one's end is that of its workers, too."""
+        all_of_them = watched.pid == self.plan.pid
+        return [f.told() for f in (self._follower.processes.values() if all_of_them else own)]
+
+    def _look_at_ourselves(self, late: float, now: float) -> None:
+        """Tell when we did not run ourselves: what we say of others then is about us all."""
+        before, self._own_before = self._own_before, self._own.running()
+        throttled_before, self._own_throttled = self._own_throttled, self._own.throttled()
+        if late < LATE_SECONDS:
+            return
+        wait = None
+        if before is not None and self._own_before is not None:
+            wait = self._own_before.wait - before.wait
+        throttled = self._own_throttled - throttled_before
+        kind = "recorder_stopped"
+        if wait is not None and wait >= 0.5 * late:
+            kind = "recorder_throttled" if throttled >= 0.5 * wait else "recorder_starved"
+        evidence: dict[str, JsonValue] = {
+            "start": now - late,
+            "seconds": round(late, 6),
+            "wait_seconds": None if wait is None else round(wait, 6),
+            "throttled_seconds": round(throttled, 6),
+        }
+        self._gap(kind, now, evidence)
+
+    def _tell_stall(self, stall: Stall, watched: Watched) -> None:
+        who: dict[str, JsonValue] = {"pid": watched.pid, "worker": watched.role}
+        self._gap(stall.kind, stall.end, {**who, **stall.evidence})
+
+    def _gap(self, kind: str, end: float, details: dict[str, JsonValue]) -> None:
+        self.session.shard.append(
+            "gap", {"collector": None, "monotonic": end, "gap": kind, "details": details}
+        )
+
+    def _event(self, event: str, now: float, details: dict[str, JsonValue]) -> None:
+        self.session.shard.append(
+            "event", {"collector": None, "monotonic": now, "event": event, "details": details}
+        )
+
+    # -- long tests
+
+    def _sample_densely(self, now: float) -> None:
+        if not self._dense or now < self._dense_at:
+            return
+        self._follower.read_on()
+        young = self._long_test(now)
+        if young is None:
+            self._dense_at = self._next_long(now)
+            return
+        if young.running_since != self._dense_told:
+            self._dense_told = young.running_since
+            told = {**(young.told() or {}), "interval_seconds": DENSE_INTERVAL_SECONDS}
+            self._event("burst", now, told)
+        self.session.recorder.request(self.session.recorder.quick)
+        jitter = random.uniform(1 - DENSE_JITTER, 1 + DENSE_JITTER)
+        self._dense_at = now + DENSE_INTERVAL_SECONDS * jitter
+
+    def _long_test(self, now: float) -> Followed | None:
+        """Return the process whose test is long, and not for so long that the usual interval will do."""
+        for followed in self._follower.processes.values():
+            since = followed.running_since
+            if since is not None and LONG_SECONDS <= now - since < LONG_SECONDS + DENSE_SECONDS:
+                return followed
+        return None
+
+    def _next_long(self, now: float) -> float:
+        """Return when the next of the running tests becomes long."""
+        starts = [followed.running_since for followed in self._follower.processes.values()]
+        return min(
+            (s + LONG_SECONDS for s in starts if s is not None and s + LONG_SECONDS > now), default=inf
+        )
+
+    # -- what is asked
+
+    def _hear(self, ready: dict[int, int], poll: select.poll, now: float) -> None:
+        if self._listener is not None and self._listener.fileno() in ready:
+            while (talk := self._listener.accept(now)) is not None:
+                self._talks[talk.fileno()] = talk
+                poll.register(talk, select.POLLIN)
+        for number, talk in list(self._talks.items()):
+            try:
+                message = talk.receive()
+            except (OSError, ValueError):
+                message, talk.began = None, 0.0
+            if message is None and now - talk.began < DUMB_SECONDS:
+                continue
+            del self._talks[number]
+            poll.unregister(number)
+            if message is None:
+                talk.close()
+            else:
+                self._obey(message, talk)
+
+    def _obey(self, message: Message, talk: Talk) -> None:
+        order = self._orders.get(str(message.get("op")))
+        if order is None:
+            talk.answer({"error": f"unknown order {message.get('op')!r}"})
+            return
+        try:
+            order(message, talk)
+        except (DiagnosticError, RuntimeError) as exc:
+            self.session.troubles.append(f"{message.get('op')}: {exc}")
+            talk.answer({"error": str(exc)})
+
+    def _desks_of(self, message: Message) -> list[Desk]:
+        own = self._desks.get(_pid(message))
+        return [self.session] if own is None else [self.session, own]
+
+    def _demands(self, message: Message) -> list[Demand]:
+        names = message.get("names")
+        wanted = {str(name) for name in names} if isinstance(names, list) else None
+        demands = [desk.recorder.request(wanted) for desk in self._desks_of(message)]
+        return [demand for demand in demands if demand is not None]
+
+    def _collect(self, message: Message, talk: Talk) -> None:
+        talk.close()
+        self._tags[str(message.get("tag"))] = self._demands(message)
+        if len(self._tags) > MAX_TAGS:
+            self._tags.popitem(last=False)
+
+    def _fetch(self, message: Message, talk: Talk) -> None:
+        demands = self._tags.pop(str(message.get("tag")), [])
+        self._aside(lambda: self._answer_with(demands, message, talk))
+
+    def _now(self, message: Message, talk: Talk) -> None:
+        demands = self._demands(message)
+        self._aside(lambda: self._answer_with(demands, message, talk))
+
+    def _answer_with(self, demands: list[Demand], message: Message, talk: Talk) -> None:
+        deadline = self._clock.monotonic() + _timeout(message)
+        results: dict[str, JsonValue] = {}
+        missing: list[str] = []
+        for demand in demands:
+            demand.wait(max(0.0, deadline - self._clock.monotonic()))
+            for name, result in dict(demand.results).items():
+                results[name] = _fields(result)
+            missing += demand.missing
+        talk.answer({"results": results, "missing": missing})
+
+    def _add(self, message: Message, talk: Talk) -> None:
+        talk.close()
+        pid = _pid(message)
+        desk = self._desks.get(pid)
+        if desk is None:
+            role = str(message.get("role") or "main")
+            desk = self._desks[pid] = Desk.for_tests(self.run_directory, self.plan, role, pid)
+        interval = message.get("interval")
+        desk.add(_names(message), float(interval) if isinstance(interval, (int, float)) else None)
+
+    def _add_session(self, message: Message, talk: Talk) -> None:
+        talk.close()
+        self.session.add(_names(message), None)
+
+    def _remove(self, message: Message, talk: Talk) -> None:
+        desk = self._desks.get(_pid(message))
+        self._aside(lambda: self._answer_removed(desk, message, talk))
+
+    def _answer_removed(self, desk: Desk | None, message: Message, talk: Talk) -> None:
+        late = []
+        deadline = self._clock.monotonic() + _timeout(message)
+        for name in _names(message):
+            if desk is not None and name in desk.recorder.names:
+                remaining = max(0.0, deadline - self._clock.monotonic())
+                if not desk.recorder.manager.remove_collector(name, remaining):
+                    late.append(name)
+        talk.answer({"late": late})
+
+    def _begin_finish(self, message: Message, talk: Talk) -> None:
+        self._finish = talk, _timeout(message)
+
+    def _aside(self, call: Callable[[], None]) -> None:
+        """Do what may have to wait in a thread of its own."""
+        start_thread(call, "diagnostics-answer")
+
+    # -- the end
+
+    def _close(self, reason: str) -> None:
+        talk, timeout = self._finish if self._finish is not None else (None, LAST_SECONDS)
+        now = self._clock.monotonic()
+        for watched in self._watched.values():
+            for stall in (*watched.look(now), *watched.last_words()):
+                self._tell_stall(stall, watched)
+        deadline = now + timeout
+        for desk in (*self._desks.values(), self.session):
+            desk.close(reason, max(0.2, deadline - self._clock.monotonic()))
+        if self._listener is not None:
+            self._listener.close()
+        if talk is not None:
+            talk.answer({"ended": True})
+
+
+def _pid(message: Message) -> int:
+    pid = message.get("pid")
+    return pid if isinstance(pid, int) else 0
+
+
+def _names(message: Message) -> list[str]:
+    names = message.get("names")
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def _timeout(message: Message) -> float:
+    timeout = message.get("timeout")
+    return float(timeout) if isinstance(timeout, (int, float)) else 1.0
+
+
+def _fields(result: DiagnosticResult) -> JsonValue:
+    written = records.from_record(result)
+    return None if written is None else written[1]

@@ -1,0 +1,301 @@
+"""A process watched from outside: when it did not run and why, how much it held, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from ..core.errors import UnavailableError
+from ..core.model import JsonValue
+from ..storage.alive import start_ticks
+from ..system import parsers
+from ..system.cgroup import Cgroup, throttled_seconds
+from ..system.procfs import Files, KeptFile
+
+#: Shorter stretches are not told of.
+NOTABLE_SECONDS: dict[str, float] = {"stopped": 0.3, "starved": 1.0, "throttled": 1.0, "gil": 1.0}
+#: The share of a stretch for which the main thread must have waited for a CPU.
+WAITING_SHARE = 0.5
+#: A thread that waits for the GIL wakes every switch interval (5 ms) to ask for it, and runs for some
+#: microseconds only: neither a loop in Python nor a blocked thread does both.
+GIL_WAKES = (120.0, 240.0)
+GIL_SECONDS_A_WAKE = 30e-6
+
+
+class Stall(NamedTuple):
+    """A stretch in which a process did not get to run."""
+
+    kind: str
+    start: float
+    end: float
+    evidence: dict[str, JsonValue]
+
+
+@dataclass
+class _Open:
+    kind: str
+    start: float
+    end: float
+    wait: float = 0.0
+    run: float = 0.0
+    throttled: float = 0.0
+    wakes: int = 0
+
+    def closed(self) -> Stall:
+        seconds = self.end - self.start
+        evidence: dict[str, JsonValue] = {"start": self.start, "seconds": round(seconds, 6)}
+        if self.kind != "stopped":
+            evidence.update(wait_seconds=round(self.wait, 6), run_seconds=round(self.run, 6))
+        if self.kind == "throttled":
+            evidence["throttled_seconds"] = round(self.throttled, 6)
+        if self.kind == "gil":
+            evidence["wakes_per_second"] = round(self.wakes / seconds, 1) if seconds > 0 else None
+        return Stall(self.kind, self.start, self.end, evidence)
+
+
+class Running(NamedTuple):
+    """What the scheduler has counted for a process' main thread: /proc/<pid>/schedstat."""
+
+    run: float
+    wait: float
+    slices: int
+
+
+class Scheduled:
+    """Reads how long a process' main thread ran and waited for a CPU, and its group's throttling."""
+
+    def __init__(self, pid: int | str) -> None:
+        self._schedstat = KeptFile(f"/proc/{pid}/schedstat")
+        group = Cgroup(None if pid == "self" else int(pid))
+        path = group.throttling_file()
+        self._cpu_stat = None if path is None else KeptFile(path, group.throttling_prefix())
+
+    def running(self) -> Running | None:
+        """Return the counters; None where the kernel does not count."""
+        try:
+            run, wait, slices = self._schedstat.read().split()
+        except (UnavailableError, OSError, ValueError):
+            return None
+        return Running(int(run) / 1e9, int(wait) / 1e9, int(slices))
+
+    def throttled(self) -> float:
+        """Return for how long the group was throttled, all CPUs together; 0 where there is no quota."""
+        if self._cpu_stat is not None:
+            with suppress(UnavailableError, OSError):
+                return throttled_seconds(self._cpu_stat.read()) or 0.0
+        return 0.0
+
+    def close(self) -> None:
+        """Close what is kept."""
+        self._schedstat.close()
+        if self._cpu_stat is not None:
+            self._cpu_stat.close()
+
+
+class Watched:
+    """One process of the run. Linux; elsewhere only whether it is there is known."""
+
+    _PAGE: ClassVar[int] = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+    def __init__(self, pid: int, role: str, started: int | None = None) -> None:
+        """Begin to watch; ProcessLookupError when it is gone, or when its number is another's by now."""
+        self.pid = pid
+        self.role = role
+        # Held first, compared then: the number cannot be given to another process in between.
+        self._pidfd = os.pidfd_open(pid) if sys.platform == "linux" and hasattr(os, "pidfd_open") else -1
+        self._started = start_ticks(pid)
+        if started is not None and self._started != started:
+            self.close()
+            raise ProcessLookupError(f"process {pid} is another one by now")
+        self._stat = KeptFile(f"/proc/{pid}/stat", b"%d (" % pid)
+        self._scheduled = Scheduled(pid)
+        self._groups = Cgroup(pid)
+        self._before = self._scheduled.running()
+        self._throttled_before = self._scheduled.throttled()
+        self._looked: float | None = None
+        self._open: _Open | None = None
+        self.rss_bytes: int | None = None
+        self.rss_at: float | None = None
+        self._kills_before = self._oom_kills()
+
+    def fileno(self) -> int:
+        """Return the pidfd, which a poll finds readable once the process ended; -1 where there is none."""
+        return self._pidfd
+
+    def is_there(self) -> bool:
+        """Whether the process has not ended; for systems without pidfd."""
+        if self._started is not None:
+            return start_ticks(self.pid) == self._started
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was stopped when last looked at."""
+        return self._open is not None and self._open.kind == "stopped"
+
+    def look(self, now: float) -> Iterator[Stall]:
+        """Compare with the last look; yield the stretch that ended, if one did."""
+        try:
+            stat = self._stat.read()
+        except (UnavailableError, OSError):
+            return
+        parsed = parsers.process_stat(stat)
+        if parsed is not None:
+            self.rss_bytes, self.rss_at = parsed.rss_pages * self._PAGE, now
+        state = stat.rpartition(b")")[2].split(None, 1)[0]
+        before, self._before = self._before, self._scheduled.running()
+        throttled_before, self._throttled_before = self._throttled_before, self._scheduled.throttled()
+        since, self._looked = self._looked, now
+        if since is None or now <= since:
+            return
+        latest = _Open("", since, now, throttled=self._throttled_before - throttled_before)
+        if before is not None and self._before is not None:
+            latest.run = self._before.run - before.run
+            latest.wait = self._before.wait - before.wait
+            latest.wakes = self._before.slices - before.slices
+        latest.kind = self._kind(state, latest)
+        yield from self._extend(latest)
+
+    def last_words(self) -> Iterator[Stall]:
+        """Yield the stretch that was open when the process ended."""
+        if self._open is not None:
+            yield from self._close()
+
+    def ending(self) -> dict[str, JsonValue]:
+        """Return how the process ended, as far as the kernel tells; call it at once after the end.
+
+        ``exit_code`` or ``signal`` with ``source`` zombie (field 52 of /proc/<pid>/stat, which only the same
+        user reads truly) or pidfd (PIDFD_GET_INFO, Linux 6.15); else None, and ``unknown`` says why.
+        """
+        told: dict[str, JsonValue] = {"pid": self.pid, "worker": self.role}
+        told.update(exit_code=None, signal=None, source=None, unknown=None)
+        status, source = self._zombie_status(), "zombie"
+        if status is None:
+            status, source = self._pidfd_status(), "pidfd"
+        if status is None:
+            told["unknown"] = (
+                "its parent had taken its exit status already, and this kernel tells nobody else "
+                "(PIDFD_GET_INFO needs Linux 6.15)"
+            )
+        else:
+            told["source"] = source
+            number = status & 0x7F
+            if number:
+                told["signal"] = _signal_name(number)
+            else:
+                told["exit_code"] = status >> 8 & 0xFF
+        told.update(last_rss_bytes=self.rss_bytes, last_rss_monotonic=self.rss_at)
+        after = self._oom_kills()
+        told["oom_kills"] = {
+            key: [count, after[key]] for key, count in self._kills_before.items() if key in after
+        }
+        return told
+
+    def close(self) -> None:
+        """Close what is kept open."""
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    # -- inside
+
+    def _kind(self, state: bytes, latest: _Open) -> str:
+        if state in (b"T", b"t"):
+            return "stopped"
+        seconds = latest.end - latest.start
+        if latest.wait >= WAITING_SHARE * seconds:
+            return "throttled" if latest.throttled >= 0.5 * latest.wait else "starved"
+        wakes = latest.wakes / seconds
+        if (
+            GIL_WAKES[0] <= wakes <= GIL_WAKES[1]
+            and latest.run <= GIL_SECONDS_A_WAKE * latest.wakes
+            and self._waits_for_lock()
+        ):
+            return "gil"
+        return ""
+
+    def _waits_for_lock(self) -> bool:
+        """Whether the main thread sleeps in a futex; where that may not be read, the wakes alone tell."""
+        try:
+            return b"futex" in Files.read_short(f"/proc/{self.pid}/wchan")
+        except (UnavailableError, OSError):
+            return True
+
+    def _extend(self, latest: _Open) -> Iterator[Stall]:
+        current = self._open
+        if current is not None and current.kind == latest.kind:
+            current.end = latest.end
+            current.run += latest.run
+            current.wait += latest.wait
+            current.throttled += latest.throttled
+            current.wakes += latest.wakes
+            return
+        if current is not None:
+            yield from self._close()
+        self._open = latest if latest.kind else None
+
+    def _close(self) -> Iterator[Stall]:
+        current, self._open = self._open, None
+        if current is not None and current.end - current.start >= NOTABLE_SECONDS[current.kind]:
+            yield current.closed()
+
+    def _zombie_status(self) -> int | None:
+        try:
+            stat = Files.read_short(f"/proc/{self.pid}/stat")
+            owner = os.stat(f"/proc/{self.pid}").st_uid
+        except (UnavailableError, OSError):
+            return None
+        fields = stat.rpartition(b")")[2].split()
+        if fields[0] not in (b"Z", b"X") or len(fields) < 50 or int(fields[19]) != self._started:
+            return None
+        return int(fields[49]) if os.geteuid() in (owner, 0) else None
+
+    def _pidfd_status(self) -> int | None:
+        if self._pidfd < 0:
+            return None
+        import fcntl
+
+        # struct pidfd_info: mask, cgroup id, eleven ids, exit code.
+        info = bytearray(struct.pack("=QQ11Ii", _INFO_EXIT, 0, *[0] * 11, 0))
+        try:
+            fcntl.ioctl(self._pidfd, _GET_INFO, info)
+        except OSError:
+            return None
+        fields = struct.unpack("=QQ11Ii", info)
+        return int(fields[-1]) if fields[0] & _INFO_EXIT else None
+
+    def _oom_kills(self) -> dict[str, int]:
+        """Return the counters of processes killed for lack of memory: of the own group, of the machine."""
+        found = {}
+        path = self._groups.oom_file()
+        for key, source, name in (("cgroup", path, b"oom_kill "), ("machine", "/proc/vmstat", b"oom_kill ")):
+            if source is not None:
+                with suppress(UnavailableError, OSError):
+                    count = parsers.field(Files.read(source), name)
+                    if count is not None:
+                        found[key] = count
+        return found
+
+
+_INFO_EXIT = 1 << 3
+#: _IOWR(0xFF, 11, struct pidfd_info), whose first version has 64 bytes.
+_GET_INFO = 0xC040FF0B
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
