@@ -250,6 +250,7 @@ def _finished(draft: _Draft) -> Attempt:
         limits=draft.limits,
         stretches=draft.stretches,
         collections=draft.collections,
+        stalls=[],
     )
 
 

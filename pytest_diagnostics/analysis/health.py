@@ -7,14 +7,17 @@ from typing import cast
 
 from ..core.model import HealthState
 from ..core.recording import CollectorResults, Fields, Recording, ShardRecords, mapping, number, text, whole
-from .attempts import running_phase, seconds_from
-from .schema import Attempt, CollectorState, Cost, Gap, HealthSummary, RecorderState, Run, ShardState
+from .attempts import running_phase
+from .endings import subject
+from .processes import is_recorder_process, pid_of, where
+from .schema import Attempt, CollectorState, Cost, Ending, Gap, HealthSummary, RecorderState, Run, ShardState
+from .stalls import MISSING, OF_RECORDER, lost_seconds
+from .words import span
 
 #: A collector that fails more often than this is a problem even when its last result was good.
 FAILING_SHARE = 0.1
 #: Gaps that take more of the run than this are a problem.
 GAP_SHARE = 0.05
-_GAP_SECONDS = ("seconds", "late_seconds", "step_seconds", "suspended_seconds")
 _FINE = frozenset({HealthState.HEALTHY.value, HealthState.UNKNOWN.value, HealthState.UNAVAILABLE.value})
 
 
@@ -45,7 +48,7 @@ def _collector(shard: ShardRecords, results: CollectorResults, health: list[Fiel
         reason = f"{failure.type}: {failure.message}"
     return CollectorState(
         name=results.name,
-        where=_where(shard),
+        where=where(shard),
         state=state,
         reason=reason,
         results=results.results,
@@ -76,50 +79,12 @@ def recorders_of(recording: Recording, interval: float) -> list[RecorderState]:
             states.append(
                 RecorderState(
                     kind=text(details, "kind", "thread"),
-                    where=text(details, "where") or _where(shard),
+                    where=text(details, "where") or where(shard),
                     interval_seconds=number(details, "interval_seconds") or interval,
                     collectors=[str(name) for name in names] if isinstance(names, list) else [],
                 )
             )
     return states
-
-
-def _where(shard: ShardRecords) -> str:
-    told = text(mapping(shard.header, "recorder"), "where")
-    if told:
-        return told
-    role, _, pid = shard.name.rpartition("-")
-    return f"{role} (pid {pid})" if role else shard.name
-
-
-def gaps_of(recording: Recording) -> list[Gap]:
-    """Return stretches without samples and jumps of clocks, in the order of time."""
-    gaps = []
-    for shard in recording.shards:
-        for fields in shard.of_kind("gap"):
-            details = mapping(fields, "details")
-            lengths = (number(details, key) for key in _GAP_SECONDS)
-            kind = text(fields, "gap", "gap")
-            gaps.append(
-                Gap(
-                    kind=kind,
-                    source=shard.name,
-                    collector=text(fields, "collector") or None,
-                    time_seconds=seconds_from(shard, fields, "monotonic") or 0.0,
-                    seconds=next((length for length in lengths if length is not None), 0.0),
-                    detail=_detail(kind, details),
-                )
-            )
-    return sorted(gaps, key=lambda gap: gap["time_seconds"])
-
-
-def _detail(kind: str, details: Fields) -> str:
-    if kind == "clock_step":
-        return f"the wall clock moved by {number(details, 'step_seconds') or 0.0:+.3g} s"
-    if kind == "suspend":
-        return f"the machine was suspended for {number(details, 'suspended_seconds') or 0.0:.3g} s"
-    missed = whole(details, "missed")
-    return f"{missed} {'tick' if missed == 1 else 'ticks'} missed"
 
 
 def shards_of(recording: Recording) -> list[ShardState]:
@@ -162,13 +127,13 @@ def cost_of(recording: Recording, collectors: Iterable[CollectorState]) -> Cost:
 def health_of(
     recording: Recording,
     run: Run,
-    parts: tuple[list[CollectorState], list[Gap], Cost],
+    parts: tuple[list[CollectorState], list[Gap], list[Ending], Cost],
     tests: list[Attempt],
 ) -> HealthSummary:
     """Return the one line: good with its figures, or degraded with the first problem."""
-    collectors, gaps, cost = parts
+    collectors, gaps, endings, cost = parts
     problems = [
-        *_unfinished(recording, run, tests),
+        *_unfinished(recording, run, endings, tests),
         *_told(recording),  # causes, as the processes knew them; damage is what came of them
         *_damage(recording),
         *recording.problems,
@@ -193,29 +158,27 @@ def _good(collectors: list[CollectorState], gaps: list[Gap], cost: Cost) -> str:
         parts.append(f"{failed} failed")
     if away:
         parts.append(f"{len(away)} not available here")
-    lost = sum(gap["seconds"] for gap in gaps)
-    parts.append(f"{_count(len(gaps), 'gap')} of {lost:.1f} s" if gaps else "no gaps")
+    missing = [gap for gap in gaps if gap["kind"] in MISSING]
+    lost = lost_seconds(gaps, MISSING)
+    parts.append(f"{_count(len(missing), 'gap')} of {lost:.1f} s" if missing else "no gaps")
     parts.append(f"cost {spent:.1f} s")
     return f"good: {', '.join(parts)}"
 
 
-def _unfinished(recording: Recording, run: Run, tests: list[Attempt]) -> list[str]:
-    problems = []
-    running = [attempt for attempt in tests if not attempt["complete"]]
-    if not run["finished"]:
-        where = "".join(
-            f", in the {running_phase(attempt)} of {attempt['nodeid']}" for attempt in running[:1]
-        )
-        problems.append(f"the run ended without finishing{where}")
-    elif running:
-        first = running[0]
-        more = f", nor {len(running) - 1} more" if len(running) > 1 else ""
-        where = f"the {running_phase(first)} of {first['nodeid']} on {first['worker']}"
-        problems.append(f"{where} did not finish{more}")
+def _unfinished(recording: Recording, run: Run, endings: list[Ending], tests: list[Attempt]) -> list[str]:
+    problems = [f"{subject(ending)} {ending['sentence']}" for ending in endings]
+    told = {ending["pid"] for ending in endings}
+    open_ones = [test for test in tests if not test["complete"] and test["pid"] not in told]
+    if run["finished"] and open_ones:
+        first = open_ones[0]
+        more = f", nor {len(open_ones) - 1} more" if len(open_ones) > 1 else ""
+        place = f"the {running_phase(first)} of {first['nodeid']} on {first['worker']}"
+        problems.append(f"{place} did not finish{more}")
     for shard in recording.shards:
         # Of a run that finished, a process without an end died on the way.
-        if run["finished"] and not shard.of_kind("end"):
-            problems.append(f"{_where(shard)} ended without saying so")
+        if run["finished"] and not shard.of_kind("end") and pid_of(shard) not in told:
+            what = "the recorder, " if is_recorder_process(shard) else ""
+            problems.append(f"{what}{where(shard)}, ended without saying so")
     return problems
 
 
@@ -247,7 +210,7 @@ def _told(recording: Recording) -> list[str]:
             if fields.get("kind") == "end":
                 told = fields.get("problems")
                 for problem in told if isinstance(told, list) else []:
-                    problems.append(f"{_where(shard)}: {problem}")
+                    problems.append(f"{where(shard)}: {problem}")
             elif fields.get("kind") == "event" and fields.get("event") == "sink_failed":
                 details = mapping(fields, "details")
                 problems.append(f"sink {text(details, 'sink')} failed: {text(details, 'message')}")
@@ -268,10 +231,16 @@ def _ailing(collectors: list[CollectorState]) -> list[str]:
 
 
 def _interrupted(gaps: list[Gap], wall: float) -> list[str]:
-    problems = [gap["detail"] for gap in gaps if gap["kind"] != "gap"]
-    missing = [gap["seconds"] for gap in gaps if gap["kind"] == "gap"]
+    """Return jumps of clocks, and missing samples; what befell the watched processes is no fault of ours."""
+    problems = [gap["detail"] for gap in gaps if gap["kind"] in ("clock_step", "suspend")]
+    missing = [gap["seconds"] for gap in gaps if gap["kind"] in ("gap", "host")]
     if sum(missing) > GAP_SHARE * wall > 0:
         problems.append(f"{_count(len(missing), 'gap')} without samples, {sum(missing):.1f} s together")
+    still = lost_seconds(gaps, OF_RECORDER)
+    if still > GAP_SHARE * wall > 0:
+        kinds = [kind for kind in OF_RECORDER if any(gap["kind"] == kind for gap in gaps)]
+        parts = (f"{kind.removeprefix('recorder_')} {span(lost_seconds(gaps, [kind]))}" for kind in kinds)
+        problems.append(f"the recorder did not run for {span(still)} of {span(wall)}: {', '.join(parts)}")
     return problems
 
 

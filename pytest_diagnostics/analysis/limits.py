@@ -10,6 +10,7 @@ from typing import Literal
 
 from ..core.errors import ConfigurationError
 from .schema import Limit
+from .words import weight
 
 MARKER = "diagnostics_limit"
 
@@ -163,7 +164,4 @@ def _shown(value: float, unit: str) -> str:
         return f"{value * 1000:.4g} ms" if abs(value) < 1 else f"{value:.4g} s"
     if unit == "count":
         return f"{value:.0f}"
-    for name, factor in (("GB", 1000**3), ("MB", 1000**2), ("kB", 1000)):
-        if abs(value) >= factor:
-            return f"{value / factor:.1f} {name}"
-    return f"{value:.0f} B"
+    return weight(value)

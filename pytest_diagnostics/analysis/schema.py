@@ -63,18 +63,30 @@ class Attempt(TypedDict):
     attempt: int  # 1 for the first
     worker: str  # main, gw0, gw1 …
     pid: int
-    outcome: str  # passed, failed, error, skipped, xfailed, xpassed, rerun, running
-    complete: bool  # False when the run ended before its teardown did
+    outcome: str  # passed, failed, error, skipped, xfailed, xpassed, rerun, crashed, running
+    complete: bool  # False when its process ended before its teardown did
     start_seconds: float
-    wall_seconds: float | None  # setup + call + teardown, without fixtures above function scope
+    wall_seconds: float | None  # setup + call + teardown, without fixtures above function scope; see Ending
     phases: list[Phase]
     usage: Usage  # of the three phases together
     samples: dict[str, Sampled]  # series name -> what was sampled in the window
-    failure: str | None  # the crash line of the first failed phase, at most 2,000 characters
+    failure: (
+        str | None
+    )  # the crash line of the first failed phase, or how its worker ended; <= 2,000 characters
     subtests: list[Subtest]
     limits: list[Limit]
     stretches: list[Stretch]
     collections: list[Collection]  # extra collections, such as the one at a failing phase
+    stalls: list[Stall]  # what kept its process from running, one of a kind
+
+
+class Stall(TypedDict):
+    """What kept a test's process from running, or samples from being taken, within the test's window."""
+
+    kind: str  # stopped, starved, throttled, gil, host, suspend
+    seconds: float  # together, within the window
+    count: int  # stretches
+    detail: str  # of the longest
 
 
 class Stretch(TypedDict):
@@ -136,14 +148,47 @@ class CollectorState(TypedDict):
 
 
 class Gap(TypedDict):
-    """A stretch of time without samples, or a jump of a clock."""
+    """A stretch in which a process did not run or samples were not taken, or a jump of a clock.
 
-    kind: str  # gap, clock_step, suspend
+    ``gap``: samples are missing, and nothing tells why. ``clock_step`` and ``suspend``: jumps, which take no
+    time on the run's clock. Of the watched processes: ``stopped`` by a signal or a debugger, ``starved`` of a
+    CPU, ``throttled`` by the quota of the cgroup, ``gil`` for a held interpreter's lock, ``host`` for a stall
+    that the recorder felt as well. Of the recorder: ``recorder_stopped``, ``recorder_starved``,
+    ``recorder_throttled``.
+    """
+
+    kind: str
     source: str
+    worker: str | None  # whose process it befell; None for the recorder and for the machine
+    pid: int | None
     collector: str | None
-    time_seconds: float
+    start_seconds: float
+    time_seconds: float  # its end
     seconds: float
     detail: str
+
+
+class Ending(TypedDict):
+    """How a process that runs tests ended without finishing.
+
+    A test that ran in it is not complete. Its ``wall_seconds`` last to the end where that was seen.
+    """
+
+    process: str  # main, gw0, gw1 …
+    pid: int
+    time_seconds: float  # when it was seen; the last sign of life where nothing saw it
+    inferred: bool  # nothing saw it: the records stop
+    signal: str | None  # SIGKILL …
+    exit_code: int | None
+    unknown: str | None  # why neither is known
+    sentence: str  # begins with "ended without finishing"
+    nodeid: str | None  # the test that ran
+    phase: str | None
+    running_seconds: float | None  # how long it had run by then
+    last_rss_bytes: int | None
+    last_rss_age_seconds: float | None  # how old that figure was
+    oom_kills: dict[str, list[int]]  # cgroup, machine -> kills by the kernel before and after
+    evidence: list[str]  # what each of these was read from
 
 
 class ShardState(TypedDict):
@@ -177,7 +222,7 @@ class Cost(TypedDict, total=False):
 class RecorderState(TypedDict):
     """Where collectors ran."""
 
-    kind: str  # thread
+    kind: str  # process or thread
     where: str
     interval_seconds: float
     collectors: list[str]
@@ -190,7 +235,8 @@ class Run(TypedDict):
     started: str  # ISO 8601, UTC
     wall_seconds: float
     finished: bool  # False when the run ended without saying so
-    end_reason: str  # finished, interrupted …, or "ended without finishing"
+    end_reason: str  # finished, interrupted …, "still running", or "ended without finishing" and how
+    ending: Ending | None  # of the process that made the run; None when it finished or still runs
     exit_status: int | None
     scope: str  # session or test
     interval_seconds: float
@@ -212,6 +258,7 @@ class Summary(TypedDict):
     collectors: list[CollectorState]
     recorders: list[RecorderState]
     gaps: list[Gap]
+    endings: list[Ending]  # of every process that ended without finishing, the run's own first
     shards: list[ShardState]
     health: HealthSummary
     cost: Cost

@@ -6,37 +6,45 @@ import math
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 
-from ..core.recording import Fields, Recording, ShardRecords, mapping, number, text, whole
+from ..core.recording import Fields, Recording, mapping, number, text
 from .attempts import attempts_of, seconds_from, usage_of
 from .curves import series_of
-from .health import collectors_of, cost_of, gaps_of, health_of, recorders_of, shards_of
-from .schema import SCHEMA, VERSION, Attempt, Fixture, Run, Summary
+from .endings import ENDED_WITHOUT_FINISHING, close, endings_of
+from .health import collectors_of, cost_of, health_of, recorders_of, shards_of
+from .processes import main_pid, pid_of
+from .schema import SCHEMA, VERSION, Attempt, Ending, Fixture, Run, Summary
+from .stalls import gaps_of, stalls_of
 from .windows import Windows
 
 DEFAULT_INTERVAL = 1.0
 #: A test that passed in less time than this says little about the machine, nor the machine about it.
 NOTABLE_SECONDS = 0.05
 _UNREMARKABLE = frozenset({"passed", "skipped", "xfailed"})
-ENDED_WITHOUT_FINISHING = "ended without finishing"
+STILL_RUNNING = "still running"
 
 
-def summarise(recording: Recording) -> Summary:
-    """Return everything that reports show of a recording."""
+def summarise(recording: Recording, *, alive: bool = False) -> Summary:
+    """Return everything that reports show of a recording; ``alive`` says that its process is still there."""
     interval = _interval(recording)
     windows = Windows(recording, interval)
-    tests = []
-    ended = list(attempts_of(recording))
-    following = _next_starts(attempt for attempt, _ in ended)
-    for (attempt, end), until in zip(ended, following, strict=True):
+    attempts, end = attempts_of(recording), _end(recording)
+    gone = bool(end) or not alive
+    endings = endings_of(recording, [test for test, _ in attempts], finished=bool(end)) if gone else []
+    attempts = close(attempts, endings)
+    gaps = gaps_of(recording, interval)
+    stalls_of(gaps, attempts)
+    tests = [attempt for attempt, _ in attempts]
+    for (attempt, ended), until in zip(attempts, _next_starts(tests), strict=True):
         attempt["samples"] = windows.cut(
-            attempt["pid"], attempt["start_seconds"], end, until=until, nearest=_deserves_nearest(attempt)
+            attempt["pid"], attempt["start_seconds"], ended, until=until, nearest=_deserves_nearest(attempt)
         )
-        tests.append(attempt)
-    run = _run(recording, tests, interval)
-    collectors, gaps = collectors_of(recording), gaps_of(recording)
+    run = _run(recording, tests, endings, end)
+    if not gone:
+        run["end_reason"] = STILL_RUNNING
+    collectors = collectors_of(recording)
     cost = cost_of(recording, collectors)
     series, beyond = series_of(recording, interval)
-    health = health_of(recording, run, (collectors, gaps, cost), tests)
+    health = health_of(recording, run, (collectors, gaps, endings, cost), tests)
     if beyond:
         # Not a fault of the recording, which has them: it does not spoil the state.
         health["line"] += f"; {beyond} series left out of the charts"
@@ -52,6 +60,7 @@ def summarise(recording: Recording) -> Summary:
         collectors=collectors,
         recorders=recorders_of(recording, interval),
         gaps=gaps,
+        endings=endings,
         shards=shards_of(recording),
         health=health,
         cost=cost,
@@ -95,9 +104,9 @@ def _interval(recording: Recording) -> float:
     return told if told is not None and told > 0 else DEFAULT_INTERVAL
 
 
-def _run(recording: Recording, tests: list[Attempt], interval: float) -> Run:
+def _run(recording: Recording, tests: list[Attempt], endings: list[Ending], end: Fields) -> Run:
     header, settings = recording.header, mapping(recording.header, "settings")
-    end = _end(recording)
+    ending = endings[0] if endings and not end else None
     status = end.get("exit_status")
     workers = sorted({attempt["worker"] for attempt in tests}, key=lambda name: (len(name), name))
     return Run(
@@ -105,10 +114,13 @@ def _run(recording: Recording, tests: list[Attempt], interval: float) -> Run:
         started=_iso(recording.started),
         wall_seconds=round(max(_moments(recording), default=0.0), 6),
         finished=bool(end),
-        end_reason=text(end, "reason", "finished") if end else ENDED_WITHOUT_FINISHING,
+        end_reason=text(end, "reason", "finished")
+        if end
+        else (ending["sentence"] if ending is not None else ENDED_WITHOUT_FINISHING),
+        ending=ending,
         exit_status=status if isinstance(status, int) else None,
         scope=text(settings, "scope", "session"),
-        interval_seconds=interval,
+        interval_seconds=_interval(recording),
         peak=text(settings, "peak", "exact"),
         workers=workers or ["main"],
     )
@@ -116,18 +128,12 @@ def _run(recording: Recording, tests: list[Attempt], interval: float) -> Run:
 
 def _end(recording: Recording) -> Fields:
     """Return the ``end`` record of the process that made the run; empty when there is none."""
-    pid = whole(mapping(recording.header, "process"), "pid")
+    pid = main_pid(recording)
     for shard in recording.shards:
         ends = shard.of_kind("end")
-        if ends and (_pid(shard) == pid or (not pid and text(shard.header, "role", "main") == "main")):
+        if ends and pid_of(shard) == pid:
             return ends[-1]
     return {}
-
-
-def _pid(shard: ShardRecords) -> int:
-    told = whole(shard.header, "pid")
-    digits = shard.name.rpartition("-")[2]
-    return told or (int(digits) if digits.isdecimal() else 0)
 
 
 def _moments(recording: Recording) -> Iterator[float]:

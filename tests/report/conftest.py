@@ -13,6 +13,7 @@ from pytest_diagnostics.analysis.schema import (
     VERSION,
     Attempt,
     Fixture,
+    Limit,
     Phase,
     Sampled,
     Series,
@@ -94,6 +95,7 @@ def make_attempt(
         "limits": [],
         "stretches": [],
         "collections": [],
+        "stalls": [],
     }
 
 
@@ -127,6 +129,7 @@ def make_summary(
             "wall_seconds": end,
             "finished": True,
             "end_reason": "finished",
+            "ending": None,
             "exit_status": int("failed" in counts),
             "scope": "session",
             "interval_seconds": 1.0,
@@ -165,6 +168,7 @@ def make_summary(
         if names
         else [],
         "gaps": [],
+        "endings": [],
         "shards": [
             {
                 "name": "main-4711.jsonl",
@@ -294,6 +298,11 @@ def make_realistic(tests: int, workers: int, seconds: float, seed: int = 7) -> S
     return found
 
 
+def make_limit(name: str, limit: float, value: float | None, unit: str, *state: str) -> Limit:
+    found, detail = state
+    return {"name": name, "limit": limit, "value": value, "unit": unit, "state": found, "detail": detail}
+
+
 def decorate(found: Summary) -> None:
     """One of everything that a test can carry, on the first failed test (or the first)."""
     tests, seconds = found["tests"], found["run"]["wall_seconds"]
@@ -305,23 +314,10 @@ def decorate(found: Summary) -> None:
         {"name": "replica 127.0.0.2", "outcome": "failed"},
     ]
     chosen["limits"] = [
-        {
-            "name": "peak_rss",
-            "limit": 200 << 20,
-            "value": 231 << 20,
-            "unit": "bytes",
-            "state": "exceeded",
-            "detail": "in call",
-        },
-        {
-            "name": "cpu_seconds",
-            "limit": 2,
-            "value": None,
-            "unit": "seconds",
-            "state": "not checked",
-            "detail": "no clock",
-        },
+        make_limit("peak_rss", 200 << 20, 231 << 20, "bytes", "exceeded", "in call"),
+        make_limit("cpu_seconds", 2, None, "seconds", "not checked", "no clock"),
     ]
+    chosen["stalls"] = [{"kind": "gil", "seconds": seconds * 0.03, "count": 1, "detail": "the lock was held"}]
     chosen["stretches"] = [
         {
             "name": "load rows",
@@ -366,8 +362,11 @@ def decorate(found: Summary) -> None:
         {
             "kind": "gap",
             "source": "main-1",
+            "worker": "main",
+            "pid": 4711,
             "collector": None,
-            "time_seconds": seconds * 0.7,
+            "start_seconds": seconds * 0.7,
+            "time_seconds": seconds * 0.73,
             "seconds": seconds * 0.03,
             "detail": "the test process held the GIL",
         }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_diagnostics.analysis.schema import Attempt, Series, Summary
+from pytest_diagnostics.analysis.schema import Attempt, Gap, Series, Summary
 from pytest_diagnostics.report.html import render, write
 from pytest_diagnostics.report.page import key_of
 from pytest_diagnostics.report.words import block, figure, line
@@ -137,7 +137,17 @@ def test_hostile_texts_are_shown_as_they_are_and_nothing_runs(
     for state in found["collectors"]:
         state.update({"reason": HOSTILE[5], "where": HOSTILE[1], "state": HOSTILE[0]})
     found["gaps"] = [
-        {"kind": text, "source": text, "collector": text, "time_seconds": 0, "seconds": 1, "detail": text}
+        Gap(
+            kind=text,
+            source=text,
+            worker=text,
+            pid=1,
+            collector=text,
+            start_seconds=0,
+            time_seconds=1,
+            seconds=1,
+            detail=text,
+        )
         for text in HOSTILE
     ]
     found["shards"] = [
