@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import pytest
 
@@ -136,20 +136,8 @@ def test_hostile_texts_are_shown_as_they_are_and_nothing_runs(
     found["run"].update({"end_reason": HOSTILE[0], "started": HOSTILE[1], "workers": HOSTILE})
     for state in found["collectors"]:
         state.update({"reason": HOSTILE[5], "where": HOSTILE[1], "state": HOSTILE[0]})
-    found["gaps"] = [
-        Gap(
-            kind=text,
-            source=text,
-            worker=text,
-            pid=1,
-            collector=text,
-            start_seconds=0,
-            time_seconds=1,
-            seconds=1,
-            detail=text,
-        )
-        for text in HOSTILE
-    ]
+    texts, figures = set(Gap.__annotations__) - {"pid"}, ("pid", "start_seconds", "time_seconds", "seconds")
+    found["gaps"] = [cast("Gap", {**dict.fromkeys(texts, t), **dict.fromkeys(figures, 1)}) for t in HOSTILE]
     found["shards"] = [
         {"name": text, "records": 1, "damaged": 0, "torn": True, "unknown": 0} for text in HOSTILE
     ]
