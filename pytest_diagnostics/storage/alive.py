@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import time
 from collections.abc import Mapping
 
@@ -54,10 +53,18 @@ def start_ticks(pid: int) -> int | None:
     return None
 
 
+def _node() -> str:
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    import platform  # whose import takes longer than everything else here
+
+    return platform.node()
+
+
 def _place() -> dict[str, object]:
     boot_id = namespace = None
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         boot_id = file.read().strip()
     with contextlib.suppress(OSError):
         namespace = os.readlink("/proc/self/ns/pid")
-    return {"node": platform.node(), "boot_id": boot_id, "pid_namespace": namespace}
+    return {"node": _node(), "boot_id": boot_id, "pid_namespace": namespace}

@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -215,6 +214,8 @@ def retain(directory: str | os.PathLike[str], keep: int) -> list[str]:
     for run in runs[: max(0, len(runs) - keep)]:
         if run_info(run).alive:
             continue
+        import shutil  # with all its archive formats, for what happens once a run
+
         # Another process may be removing it too: whoever comes second finds nothing.
         shutil.rmtree(run.path, ignore_errors=True)
         if not run.path.exists():
