@@ -14,7 +14,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +82,7 @@ class RunInfo:
     directory: RunDirectory
     #: ISO 8601, UTC; empty when ``run.json`` does not say.
     started: str
-    #: True when the run said that it ended, or was summarised.
+    #: True when the run said that it ended.
     finished: bool
     #: True when its process is there, or when nobody here can tell.
     alive: bool
@@ -161,7 +161,7 @@ def run_info(run: RunDirectory) -> RunInfo:
     return RunInfo(
         directory=run,
         started=started if isinstance(started, str) else "",
-        finished=bool(summary) or _ended(run, identity.get("pid")),
+        finished=_ended(run, identity.get("pid")),
         alive=running(identity, _newest(run)),
         counts={str(key): value for key, value in counts.items() if isinstance(value, int)}
         if isinstance(counts, dict)
@@ -198,6 +198,31 @@ def find_run(directory: str | os.PathLike[str], name: str) -> RunDirectory:
     what = "no run" if not matching else f"{len(matching)} runs"
     there = ", ".join(names[-5:]) or "none"
     raise ConfigurationError(f"{what} in {base} called {name!r}; the newest there are: {there}")
+
+
+def previous_run(directory: str | os.PathLike[str], before: RunDirectory) -> RunDirectory | None:
+    """Return the run that was started last before ``before``; None when there is none."""
+    base = os.path.join(os.path.abspath(os.fspath(directory)), "runs")
+    stamp = before.name[:16]
+    with contextlib.suppress(OSError):
+        names = [name for name in os.listdir(base) if name[:16] <= stamp and _NAME.fullmatch(name)]
+        # Within one second names tell nothing, and of older runs nothing has to be looked up.
+        stamps = sorted({name[:16] for name in names})[-2:]
+        runs = _in_order(RunDirectory(Path(base, name)) for name in names if name[:16] in stamps)
+        place = [run.name for run in runs].index(before.name) if before.name in names else len(runs)
+        return runs[place - 1] if place else None
+    return None
+
+
+def has_ended(run: RunDirectory) -> bool:
+    """Return whether the process that made the run said that it ended."""
+    process = read_header(run).get("process")
+    return _ended(run, process.get("pid") if isinstance(process, dict) else None)
+
+
+def read_header(run: RunDirectory) -> dict[str, object]:
+    """Return ``run.json``; empty when it cannot be read."""
+    return _read_json(run.header)
 
 
 def retain(directory: str | os.PathLike[str], keep: int) -> list[str]:
@@ -266,8 +291,12 @@ def _runs(base: str) -> list[RunDirectory]:
             if not _NAME.fullmatch(entry.name) or not entry.is_dir(follow_symlinks=False):
                 continue
             found.append(RunDirectory(Path(entry.path)))
+    return _in_order(found)
+
+
+def _in_order(runs: Iterable[RunDirectory]) -> list[RunDirectory]:
     # The stamp orders runs to the second; within one, the header's own time does.
-    return sorted(found, key=lambda run: (run.name[:16], _modified(run.header), run.name))
+    return sorted(runs, key=lambda run: (run.name[:16], _modified(run.header), run.name))
 
 
 def _modified(path: Path) -> int:
