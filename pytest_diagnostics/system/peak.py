@@ -74,11 +74,14 @@ class PeakOwner:
         self._open.append(interval)
         return interval
 
-    def close(self, interval: Interval) -> int | None:
-        """End an interval and return its peak in bytes; None in a process that forked since."""
+    def close(self, interval: Interval, maxrss: int | None = None) -> int | None:
+        """End an interval and return its peak in bytes; None in a process that forked since.
+
+        ``maxrss`` is what getrusage said at its end, in KiB, if the caller asked it already.
+        """
         if self._getpid() != interval.pid or interval not in self._open:
             return None
-        self._fold(self._mark())
+        self._fold(self._mark() if maxrss is None else self._mark_from(maxrss))
         # Intervals are closed in reverse order, unless somebody forgot one inside: it ends here, too.
         del self._open[self._open.index(interval) :]
         if interval.exclude and self._open:
@@ -110,10 +113,12 @@ class PeakOwner:
         self._clear.write(b"5")
 
     def _mark(self) -> int:
-        if self._rusage_floor is not None:
-            size = self._getrusage(self._SELF).ru_maxrss * 1024
-            if size >= self._rusage_floor:
-                return size
+        return self._mark_from(self._getrusage(self._SELF).ru_maxrss)
+
+    def _mark_from(self, maxrss: int) -> int:
+        size = maxrss * 1024
+        if self._rusage_floor is not None and size >= self._rusage_floor:
+            return size
         return self._status_mark()
 
     def _status_mark(self) -> int:

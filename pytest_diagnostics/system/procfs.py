@@ -40,6 +40,28 @@ def reason_of(exc: Exception) -> str:
     return str(exc) or type(exc).__name__
 
 
+class Account:
+    """What reading costs those who are watched, to be left out of what is said of them.
+
+    Adding is not atomic over threads: good to a sample of another thread. An object, because a class whose
+    attributes change makes the interpreter forget, each time, what it knows of all of them.
+    """
+
+    __slots__ = ("chars_read", "chars_written", "kept")
+
+    def __init__(self) -> None:
+        #: Characters that this package read and wrote, which the kernel counts in /proc/self/io as
+        #: everybody else's.
+        self.chars_read = 0
+        self.chars_written = 0
+        #: How many descriptors are kept in this process, by whomever: a count of open ones leaves them out.
+        self.kept = 0
+
+
+#: The process' one account.
+ACCOUNT = Account()
+
+
 class KeptFile:
     """One kernel file, or directory, that is opened once and read often.
 
@@ -49,14 +71,6 @@ class KeptFile:
     A chunk into which another one would have fitted is the last. The others come whole when the buffer is
     large enough.
     """
-
-    #: Characters that this package read and wrote, which the kernel counts in /proc/self/io as everybody
-    #: else's. Adding is not atomic over threads: good to a sample of another thread.
-    chars_read: ClassVar[int] = 0
-    chars_written: ClassVar[int] = 0
-
-    #: How many descriptors are kept in this process, by whomever: a count of open ones leaves them out.
-    kept: ClassVar[int] = 0
 
     #: Above the numbers that ``closerange(3, 256)`` and its like go through.
     _HIGH: ClassVar[int] = 512
@@ -123,9 +137,11 @@ class KeptFile:
         if fd >= 0 and (not self._own or self._opened_by == self._getpid()):
             try:
                 data = self._pread(fd, self._size, 0)
-                if len(data) > self._full:
+                size = len(data)
+                if size > self._full:
                     data = self._read_on(fd, data)
-                KeptFile.chars_read += len(data)
+                    size = len(data)
+                ACCOUNT.chars_read += size
                 if self._prefix:
                     if data.startswith(self._prefix):
                         return data
@@ -156,7 +172,7 @@ class KeptFile:
         """Write ``data``, after making sure that the descriptor is still ours."""
         self.stat()
         try:
-            KeptFile.chars_written += self._write(self._fd, data)
+            ACCOUNT.chars_written += self._write(self._fd, data)
         except OSError as exc:
             raise explain(self.path, exc) from None
 
@@ -178,7 +194,7 @@ class KeptFile:
         self._identity = (found.st_dev, found.st_ino)
         self._opened_by = self._getpid()
         self._fd = fd
-        KeptFile.kept += 1
+        ACCOUNT.kept += 1
         return found
 
     def close(self) -> None:
@@ -186,7 +202,7 @@ class KeptFile:
         fd, self._fd = self._fd, -1
         if fd < 0:
             return
-        KeptFile.kept -= 1
+        ACCOUNT.kept -= 1
         try:
             found = self._fstat(fd)
             if (found.st_dev, found.st_ino) == self._identity:
@@ -203,7 +219,7 @@ class KeptFile:
         except OSError as exc:
             self.close()
             raise explain(self.path, exc) from None
-        KeptFile.chars_read += len(data)
+        ACCOUNT.chars_read += len(data)
         if not data.startswith(self._prefix):
             self.close()
             raise UnavailableError(f"{self.path} does not begin with {self._prefix.decode()!r}")
@@ -259,7 +275,7 @@ class Files:
             raise explain(path, exc) from None
         finally:
             cls._close(fd)
-        KeptFile.chars_read += len(data)
+        ACCOUNT.chars_read += len(data)
         return data
 
     @classmethod
@@ -275,7 +291,7 @@ class Files:
             raise explain(path, exc) from None
         finally:
             cls._close(fd)
-        KeptFile.chars_read += len(data)
+        ACCOUNT.chars_read += len(data)
         return data
 
     @classmethod

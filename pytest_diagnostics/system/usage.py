@@ -96,6 +96,8 @@ class Windows:
 
 def missing(usage: Usage, reasons: dict[str, str]) -> dict[str, str]:
     """Return a reason for every key that is absent."""
+    if len(usage) == len(KEYS):
+        return {}
     return {key: reasons.get(key, "a window inside it lacks this figure") for key in KEYS if key not in usage}
 
 
