@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .core.figures import total
 from .core.model import DiagnosticResult
+from .report.sentences import usage_lines
 
 if TYPE_CHECKING:
     from .core.figures import Usage
     from .recorder.kinds import Pending
     from .settings import Settings
+
+# Bound and imported here: a failure is reported while the test's mocks and fake files are still there.
+_dumps = json.JSONEncoder(allow_nan=False, default=str).encode
+_loads = json.JSONDecoder().decode
 
 MAX_BYTES = 4096
 #: Figures of three phases are numbers of builtin types and less than 3 KiB: with no more than this beside
@@ -146,14 +152,14 @@ def attach(
 def to_wire(data: dict[str, object]) -> None:
     """Make ``report.diagnostics`` one ASCII string, which costs a process border next to nothing."""
     if isinstance(data.get("diagnostics"), dict):
-        data["diagnostics"] = json.dumps(data["diagnostics"], allow_nan=False)
+        data["diagnostics"] = _dumps(data["diagnostics"])
 
 
 def from_wire(report: object) -> None:
     """Make it a dict again for readers on this side."""
     text = getattr(report, "diagnostics", None)
     if isinstance(text, str):
-        report.diagnostics = json.loads(text)  # type: ignore[attr-defined] # the attribute is our own
+        report.diagnostics = _loads(text)  # type: ignore[attr-defined] # the attribute is our own
 
 
 def _small(absent: Mapping[str, str]) -> bool:
@@ -164,17 +170,15 @@ def _small(absent: Mapping[str, str]) -> bool:
 def _bounded(figures: dict[str, object]) -> dict[str, object]:
     """Return plain JSON data, without its largest parts when it exceeds what a report may carry."""
     for part in ("absent", "sampled", "limits", "usage"):
-        text = json.dumps(figures, allow_nan=False, default=str)
+        text = _dumps(figures)
         if len(text) <= MAX_BYTES:
             break
         figures = {**figures, part: f"left out: a report carries {MAX_BYTES} bytes at most"}
-    bounded: dict[str, object] = json.loads(json.dumps(figures, allow_nan=False, default=str))
+    bounded: dict[str, object] = _loads(_dumps(figures))
     return bounded
 
 
 def _properties(usage: Mapping[str, Usage]) -> list[tuple[str, object]]:
-    from .core.figures import total
-
     together = total(usage.values())
     return [(f"diagnostics_{key}", str(together[key])) for key in JUNIT_KEYS if key in together]  # type: ignore[literal-required] # keys of Usage
 
@@ -195,8 +199,6 @@ def _section(
     absent: Mapping[str, Mapping[str, str]],
     telling: list[tuple[str, float]],
 ) -> str:
-    from .report.sentences import usage_lines
-
     lines = usage_lines(when, usage.get(when, {}), absent.get(when, {}))
     if telling:
         values = ", ".join(f"{label} {value:.0f} %" for label, value in telling)
