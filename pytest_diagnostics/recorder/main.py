@@ -19,6 +19,7 @@ from ..core.errors import ConfigurationError, DiagnosticError
 from ..storage.alive import start_ticks
 from ..storage.runs import RunDirectory, shard_header
 from ..storage.shard import ShardWriter
+from .channel import Listener, from_printable
 from .plan import ERRORS, GIVEN_UP, Plan
 from .thread import ThreadRecorder
 
@@ -33,13 +34,16 @@ def main(arguments: Sequence[str]) -> None:
     run = RunDirectory(Path(plan.run))
     if os.getppid() == plan.pid or os.path.exists(os.path.join(plan.run, GIVEN_UP)):
         os._exit(0)  # pytest would have to wait for us, or does without us
+    # Who finds the shard may ask: the kernel keeps the question until it is read.
+    listener, trouble = _listen(plan)
     desk = Desk.for_session(run, plan)
+    desk.troubles += trouble
     desk.recorder.start()
     # Sampling runs; what follows is imported meanwhile.
     from .serve import Service
 
     try:
-        Service(plan, run, desk).run()
+        Service(plan, run, desk, listener).run()
     finally:
         _remove_empty(os.path.join(plan.run, ERRORS))
     # Threads of collectors that hang are left behind.
@@ -103,6 +107,13 @@ class Desk:
         self.shard.close(
             {"reason": reason, "exit_status": None, "problems": [*self.troubles, *self.recorder.problems]}
         )
+
+
+def _listen(plan: Plan) -> tuple[Listener | None, list[str]]:
+    try:
+        return Listener(from_printable(plan.address)), []
+    except OSError as exc:
+        return None, [f"cannot be asked anything: no socket ({exc})"]
 
 
 def _header(plan: Plan, names: list[str], watched: int) -> dict[str, object]:

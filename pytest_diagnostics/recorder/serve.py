@@ -16,7 +16,7 @@ from ..core.model import DiagnosticResult, JsonValue
 from ..core.threads import start_thread
 from ..storage import records
 from ..storage.runs import RunDirectory
-from .channel import Listener, Message, Talk, from_printable
+from .channel import Listener, Message, Talk
 from .follow import Followed, Follower
 from .main import LAST_SECONDS, Desk
 from .plan import GIVEN_UP, Plan
@@ -44,7 +44,7 @@ MAX_TAGS = 256
 class Service:
     """Serves one run until its processes are gone or pytest says that it is finished."""
 
-    def __init__(self, plan: Plan, run: RunDirectory, session: Desk) -> None:
+    def __init__(self, plan: Plan, run: RunDirectory, session: Desk, listener: Listener | None) -> None:
         self.plan = plan
         self.run_directory = run
         self.session = session
@@ -63,7 +63,7 @@ class Service:
         self._dense_at = inf
         self._dense_told: float | None = None
         self._finish: tuple[Talk, float] | None = None
-        self._listener: Listener | None = None
+        self._listener = listener
         self._orders: dict[str, Callable[[Message, Talk], None]] = {
             "collect": self._collect,
             "fetch": self._fetch,
@@ -77,11 +77,8 @@ class Service:
     def run(self) -> None:
         """Serve until the end, then make the final collections and close the shards."""
         poll = select.poll()
-        try:
-            self._listener = Listener(from_printable(self.plan.address))
+        if self._listener is not None:
             poll.register(self._listener, select.POLLIN)
-        except OSError as exc:
-            self.session.troubles.append(f"cannot be asked anything: no socket ({exc})")
         reason = "process ended"
         try:
             if self._watch(self.plan.pid, self.plan.role, self.plan.start_ticks, poll):
