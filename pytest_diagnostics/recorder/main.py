@@ -1,14 +1,13 @@
 """The recorder process: begins to sample at once, then listens, watches, and ends with what it watches.
 
-Everything that pytest needs of it goes through files and short talks, so nothing here waits for pytest. Its
-standard error is a file in the run's directory.
+Everything that pytest needs of it goes through files and short talks, so nothing here waits for pytest. What
+ends it before its time is written to a file in the run's directory.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -31,9 +30,20 @@ def main(arguments: Sequence[str]) -> None:
     """Run a recorder by the plan in ``arguments``; does not return."""
     _detach()
     plan = Plan.from_json(arguments[0])
-    run = RunDirectory(Path(plan.run))
+    _let_go_of_disk(os.path.join(plan.run, ERRORS))
     if os.getppid() == plan.pid or os.path.exists(os.path.join(plan.run, GIVEN_UP)):
         os._exit(0)  # pytest would have to wait for us, or does without us
+    try:
+        _record(plan)
+    except BaseException:
+        _complain(os.path.join(plan.run, ERRORS))
+        os._exit(1)
+    # Threads of collectors that hang are left behind.
+    os._exit(0)
+
+
+def _record(plan: Plan) -> None:
+    run = RunDirectory(Path(plan.run))
     # Who finds the shard may ask: the kernel keeps the question until it is read.
     listener, trouble = _listen(plan)
     desk = Desk.for_session(run, plan)
@@ -42,13 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     # Sampling runs; what follows is imported meanwhile.
     from .serve import Service
 
-    try:
-        Service(plan, run, desk, listener).run()
-    finally:
-        _remove_empty(os.path.join(plan.run, ERRORS))
-    # Threads of collectors that hang are left behind.
-    sys.stderr.flush()
-    os._exit(0)
+    Service(plan, run, desk, listener).run()
 
 
 class Desk:
@@ -158,9 +162,23 @@ def _be_no_harder_to_kill() -> None:
         return  # not Linux, or nothing to be done about it
 
 
-def _remove_empty(path: str) -> None:
-    try:
+def _let_go_of_disk(path: str) -> None:
+    """Keep no file open: a test may want to unmount what the run's directory lies on."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.close(null)
+    with suppress(OSError):
         if os.path.getsize(path) == 0:
             os.unlink(path)
-    except OSError:
-        return  # the run's directory is gone
+
+
+def _complain(path: str) -> None:
+    """Leave word of what ended us."""
+    import traceback
+
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(OSError):
+        fd = os.open(path, flags, 0o600)
+        os.write(fd, traceback.format_exc().encode("utf-8", "replace"))
+        os.close(fd)
