@@ -9,17 +9,20 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .analysis.summary import summarise
 from .collectors import available_names, load
 from .core.errors import ConfigurationError, DiagnosticError
-from .rendering import recording_of, summary_of, write_report, write_summary
+from .endings import ending_of_run
+from .rendering import recording_of, write_report, write_summary
 from .report import terminal
 from .report.words import line, seconds, size
 from .storage.runs import RunInfo, find_run, list_runs, run_info
+from .storage.tail import is_running
 
 if TYPE_CHECKING:
     from .analysis.schema import Summary
@@ -149,12 +152,19 @@ def _runs(options: argparse.Namespace) -> int:
 
 
 def _state(info: RunInfo) -> str:
-    if info.counts is not None:
-        counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(info.counts.items()))
-        return counts or "no tests"
+    counts = _counts(info.counts, ended=True) if info.counts is not None else None
     if info.finished:
-        return "finished, not summarised"
-    return "running" if info.alive else "ended without finishing; see it with: pytest-diagnostics show"
+        return "finished, not summarised" if counts is None else counts or "no tests"
+    ending = ending_of_run(info.directory, maybe_alive=info.alive)
+    if ending is not None:
+        return line(f"{ending}; {counts}" if counts else ending)
+    return "running" if is_running(info.directory) else "running, or ended where it cannot be seen from here"
+
+
+def _counts(counts: Mapping[str, int], *, ended: bool) -> str:
+    # What still runs in the records of a run that is gone does so no more.
+    names = {"running": "unfinished"} if ended else {}
+    return ", ".join(f"{count} {names.get(outcome, outcome)}" for outcome, count in sorted(counts.items()))
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -164,9 +174,14 @@ def _show(options: argparse.Namespace) -> int:
         print(json.dumps(summary, allow_nan=False))
         return 0
     head = summary["run"]
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(summary["counts"].items()))
-    took = seconds(head["wall_seconds"])
-    print(f"run     {head['id']}, {took}, {line(head['end_reason'])}: {counts or 'no tests'}")
+    ended, took = head["ending"] is not None, seconds(head["wall_seconds"])
+    counts = _counts(summary["counts"], ended=ended) or "no tests"
+    if ended:
+        # Why there is no more of it comes first.
+        print(f"run     {head['id']} {line(head['end_reason'])}")
+        print(f"tests   {counts} in {took}")
+    else:
+        print(f"run     {head['id']}, {took}, {line(head['end_reason'])}: {counts}")
     report = str(run.report) if run.report.is_file() else None
     for text in terminal.lines(summary, show=options.tests, quiet=False, report=report):
         print(text)
@@ -187,4 +202,4 @@ def _report(options: argparse.Namespace) -> int:
 
 def _summary(run: RunDirectory) -> Summary:
     """Summarise anew: a run's shards hold more than a summary of an older version shows."""
-    return summary_of(recording_of(run, {}, []))
+    return summarise(recording_of(run, {}, []), alive=is_running(run))

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..analysis.schema import Attempt, CollectorState, Fixture, Summary
+from ..analysis.summary import STILL_RUNNING
+from .incidents import Banner, banners, gap_row, recorded_by
 from .words import block, clock, counted, line
 from .words import seconds as seconds  # also for the texts beside the page
 from .words import size as size
@@ -35,6 +37,7 @@ class Outcome:
 OUTCOMES = (
     Outcome("failed", "✗", "failed", "failed"),
     Outcome("error", "!", "error", "error"),
+    Outcome("crashed", "✗", "crashed", "error"),
     Outcome("running", "…", "unfinished", "running"),
     Outcome("xpassed", "✓", "xpassed", "passed"),
     Outcome("passed", "✓", "passed", "passed"),
@@ -111,9 +114,11 @@ class PageView:
     """Everything that a person can read without JavaScript."""
 
     headline: Headline
+    banners: list[Banner]
     health_good: bool
     health_line: str
     problems: list[str]
+    recorded_by: str
     cost: str
     tops: list[TopList]
     tests: int
@@ -133,7 +138,9 @@ def _verdict(summary: Summary) -> tuple[str, str, str]:
     """(glyph, sentence, state): the one thing that a person came to see."""
     counts, run = summary["counts"], summary["run"]
     total = _total(summary)
-    bad = counts.get("failed", 0) + counts.get("error", 0)
+    bad = sum(counts.get(name, 0) for name in ("failed", "error", "crashed"))
+    if not run["finished"] and run["ending"] is None and run["end_reason"] == STILL_RUNNING:
+        return "…", f"The run is still running: {bad:,} of {counted(total, 'test')} failed so far", "neutral"
     if total == 0:
         said = "No tests ran" if run["finished"] else "The run ended without finishing, before any test"
         return ("–", said, "neutral") if run["finished"] else ("✗", said, "bad")
@@ -191,7 +198,7 @@ def _row(attempt: Attempt, value: str, note: str = "") -> TopRow:
 def top_lists(summary: Summary) -> list[TopList]:
     """Failed, slowest, hungriest for memory and for CPU time."""
     tests = summary["tests"]
-    bad = [t for t in tests if t["outcome"] in ("failed", "error", "running")]
+    bad = [t for t in tests if t["outcome"] in ("failed", "error", "crashed", "running")]
     bad.sort(key=lambda t: (t["outcome"] != "running", t["start_seconds"]))
     failed = [_row(t, seconds(t["wall_seconds"]), _first_line(t)) for t in bad[:TOP]]
     slow = [_row(t, seconds(v)) for t, v in _top(tests, lambda t: t["wall_seconds"])]
@@ -249,18 +256,8 @@ def _collectors(collectors: list[CollectorState]) -> Cells:
 
 
 def _gaps(summary: Summary) -> Cells:
-    rows = (
-        [
-            gap["kind"],
-            clock(gap["time_seconds"]),
-            seconds(gap["seconds"]),
-            gap["collector"] or "all",
-            gap["source"],
-            gap["detail"],
-        ]
-        for gap in summary["gaps"][:ROWS]
-    )
-    return _cells("Kind|At>|Length>|Collector|Source|Detail", rows, len(summary["gaps"]))
+    rows = (gap_row(gap) for gap in summary["gaps"][:ROWS])
+    return _cells("Kind|From>|Length>|Befell|Source|Detail", rows, len(summary["gaps"]))
 
 
 def _shards(summary: Summary) -> Cells:
@@ -299,10 +296,12 @@ def page(summary: Summary) -> PageView:
     health = summary["health"]
     return PageView(
         headline=headline(summary),
+        banners=banners(summary),
         health_good=health["state"] == "good",
         # The line may begin with the state, which stands before it in bold already.
         health_line=line(health["line"].removeprefix(f"{health['state']}: ")),
         problems=[line(problem) for problem in health["problems"]],
+        recorded_by=recorded_by(summary),
         cost=_cost(summary),
         tops=top_lists(summary),
         tests=len(summary["tests"]),

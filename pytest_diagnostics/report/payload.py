@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TypeAlias, cast
 
 from ..analysis.schema import Attempt, Collection, Series, Summary, Usage
+from .incidents import marks, stall_rows
 from .page import OUTCOMES, Outcome, key_of, outcome_of
 from .timeline import Timeline
 from .words import block, line
@@ -207,6 +208,7 @@ def detail(test: Attempt, names: dict[str, int], with_samples: bool = True) -> d
         "limits": limits,
         "stretches": stretches,
         "collections": [_collection(extra) for extra in test["collections"]],
+        "stalls": [[word, number(spent), count, text] for word, spent, count, text in stall_rows(test)],
     }
     return {key: value for key, value in parts.items() if value not in ([], "")}
 
@@ -274,6 +276,10 @@ def meta(
         "usage": [[label, unit] for _, label, unit in USAGE],
         "workers": [line(name) for name in lanes(tests)],
         "end": number(end, 9) or 1,
+        "gaps": [
+            [mark.word, mark.ink, number(round(mark.start, 4), 9), number(round(mark.end, 4), 9), mark.text]
+            for mark in marks(summary)
+        ],
         "count": len(tests),
         "chunk": CHUNK,
         "dropped": dropped,

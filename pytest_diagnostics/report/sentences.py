@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 
-from ..analysis.schema import Usage
+from ..analysis.schema import Attempt, Usage
 from .words import seconds, size
 
 CHANGES = (("fds_change", "descriptors"), ("threads_change", "threads"), ("children_change", "children"))
+
+#: What a stall is called: the word of its kind, and the sentence of a length.
+STALLS = {
+    "stopped": ("stopped", "stopped for {}"),
+    "starved": ("waited for a CPU", "waited {} for a CPU"),
+    "throttled": ("throttled", "throttled for {}"),
+    "gil": ("interpreter's lock held", "the interpreter's lock was held for {}"),
+    "host": ("machine stalled", "the machine stalled for {}"),
+    "suspend": ("machine suspended", "the machine was suspended for {}"),
+}
+#: What every other kind of a gap is called.
+GAPS = {
+    **{kind: word for kind, (word, _) in STALLS.items()},
+    "gap": "no samples",
+    "clock_step": "clock moved",
+    "recorder_stopped": "recorder stopped",
+    "recorder_starved": "recorder waited for a CPU",
+    "recorder_throttled": "recorder throttled",
+}
+#: A stall that takes less of a test than this does not explain it.
+NOTABLE_SHARE = 0.1
+
+
+def stall_words(attempt: Attempt, wall: float | None, told: Collection[str]) -> Iterator[str]:
+    """Yield what kept a test from running for a notable part of its time, but for the kinds in ``told``."""
+    for stall in attempt["stalls"]:
+        if stall["kind"] not in told and stall["seconds"] >= NOTABLE_SHARE * (wall or 0.0):
+            sentence = STALLS.get(stall["kind"], (stall["kind"], f"{stall['kind']} for {{}}"))[1]
+            yield sentence.format(seconds(stall["seconds"])) + share(stall["seconds"], wall or 0.0)
 
 
 def usage_lines(when: str, usage: Usage, absent: Mapping[str, str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from ..analysis.limits import told
 from ..analysis.schema import Attempt, Summary
-from .sentences import share
+from .sentences import share, stall_words
 from .words import counted, line, seconds, size
 
 #: What "slow" lists.
@@ -39,7 +39,7 @@ def _tests(tests: list[Attempt], show: str) -> list[tuple[str, str]]:
     if show == "slow":
         return [("slow", f"{attempt['nodeid']}: {_took(attempt)}") for attempt in slowest[:SLOW_TESTS]]
     found = []
-    failed = [attempt for attempt in tests if attempt["outcome"] in ("failed", "error")]
+    failed = [attempt for attempt in tests if attempt["outcome"] in ("failed", "error", "crashed")]
     if failed:
         worst = max(failed, key=_wall)
         more = f"; {counted(len(failed) - 1, 'other')} in the report" if len(failed) > 1 else ""
@@ -72,8 +72,10 @@ def _limits(tests: Iterable[Attempt]) -> list[tuple[str, str]]:
 def _took(attempt: Attempt) -> str:
     """Return how long a test took and what it did meanwhile."""
     wall = attempt["wall_seconds"]
-    if wall is None:
-        return "did not finish"
+    if wall is None or not attempt["complete"]:
+        # Its figures are those of the phases before the one in which it ended.
+        after = "" if wall is None else f": its process ended after {seconds(wall)}"
+        return ", ".join([f"did not finish{after}", *stall_words(attempt, wall, told=frozenset())])
     usage = attempt["usage"]
     parts = [seconds(wall)]
     cpu, wait = usage.get("cpu_seconds"), usage.get("cpu_wait_seconds")
@@ -83,7 +85,13 @@ def _took(attempt: Attempt) -> str:
         parts.append(f"{seconds(wait)} waiting for one{share(wait, wall)}")
     if usage.get("throttled_seconds"):
         parts.append(f"throttled for {seconds(usage['throttled_seconds'])}")
-    return ", ".join(parts)
+    # What was read at the edges is exact and has been said.
+    told = {
+        kind
+        for kind, key in (("starved", "cpu_wait_seconds"), ("throttled", "throttled_seconds"))
+        if key in usage
+    }
+    return ", ".join([*parts, *stall_words(attempt, wall, told)])
 
 
 def _ate(attempt: Attempt) -> str:

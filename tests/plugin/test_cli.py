@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,14 @@ def runs(directory: Path) -> list[str]:
 
 def command(*args: str, code: int = 0) -> None:
     assert main(list(args)) == code
+
+
+def wait_for_recorder(run: Path) -> None:
+    """Wait until the recorder of a run that was killed has written its last record."""
+    deadline = time.monotonic() + 10
+    while not any(b'"kind":"end"' in path.read_bytes() for path in (run / "shards").glob("recorder-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_runs_are_listed_with_their_outcomes(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,23 +136,28 @@ def test_a_killed_run_can_be_shown_and_reported(
 ) -> None:
     differential.write(
         test_it="""
-            import os, signal
-            def test_first(): pass
+            import os, signal, time
+            def test_first(): time.sleep(0.5)
             def test_killed(): os.kill(os.getpid(), signal.SIGKILL)
         """
     )
     assert differential.run(on=True).code == -signal.SIGKILL
     where = ("--dir", str(differential.directory))
     (run,) = (differential.directory / "runs").glob("*Z-*")
+    wait_for_recorder(run)
 
     command("runs", *where)
     command("show", *where)
     command("report", *where)
 
     out = capsys.readouterr().out
-    assert f"{run.name}  ended without finishing; see it with: pytest-diagnostics show\n" in out
-    assert ", ended without finishing: 1 passed, 1 running\n" in out
-    assert "the run ended without finishing, in the call of test_it.py::test_killed" in out
+    how = "ended without finishing: killed (SIGKILL) in the call of test_it.py::test_killed after "
+    listed, shown, tests = out.splitlines()[:3]
+    assert listed.startswith(f"{run.name}  {how}")
+    assert shown.startswith(f"run     {run.name} {how}")
+    assert tests.startswith("tests   1 passed, 1 unfinished in ")
+    assert f"health  degraded: the run {how}" in out
+    assert f"<bdi>{how}" in (run / "report.html").read_text()
     assert "test_killed" in (run / "report.html").read_text()
     assert json.loads((run / "summary.json").read_text())["counts"] == {"passed": 1, "running": 1}
 

@@ -348,7 +348,7 @@ def test_small_and_broken_runs_are_shown(
     found["run"]["finished"] = False
     page = show(found, f"#t={key_of(cut)}")
     assert "The run ended without finishing" in page.inner_text("h1")
-    assert "The run ended before this test's teardown did." in page.inner_text("#detail")
+    assert "Its process ended before its teardown did." in page.inner_text("#detail")
     assert "no data" in page.inner_text(".trow[aria-current]")
 
 

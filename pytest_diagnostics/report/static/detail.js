@@ -68,6 +68,14 @@ function samplesSection(detail, row) {
   return section("Samples", label, near, first.length ? makeTable(heads, first.map(line)) : null, more);
 }
 
+function stallsSection(detail) {
+  if (!detail.stalls) return null;
+  const rows = detail.stalls.map(([word, seconds, count, why]) => el("tr", null,
+    el("th", { scope: "row" }, foreign(word), el("div", { class: "muted small" }, foreign(why))),
+    ...numbers(figure(seconds, "seconds"), grouped(count, 0))));
+  return section("Did not run", "within this test's window", makeTable(["", "together", "stretches"], rows));
+}
+
 function declaredSections(detail) {
   const parts = [];
   if (detail.limits) {
@@ -127,10 +135,11 @@ async function drawDetail(row) {
   const sections = [
     el("h3", { class: "id whole" }, foreign(columns.id[row])),
     el("p", null, mark(outcomeOf(row)), el("span", { class: "muted" }, " · " + facts.join(" · "))),
-    detail.complete ? null : el("p", { class: "small" }, "! The run ended before this test's teardown did."),
+    detail.complete ? null : el("p", { class: "small" }, "! Its process ended before its teardown did."),
     el("div", { class: "tools" }, zoom, el("a", { href: "#t=" + columns.key[row] }, "Link to this test"), close),
     detail.failure ? el("pre", { class: "failure" }, foreign(detail.failure)) : null,
     attemptsSection(row),
+    stallsSection(detail),
     usageSection(detail),
     samplesSection(detail, row),
     ...declaredSections(detail),

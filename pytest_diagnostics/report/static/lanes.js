@@ -3,6 +3,7 @@
 
 const lanes = { canvas: null, line: null, height: 0, rows: [], drag: null };
 const LANE_INKS = { failed: "fail", error: "error", running: "running", passed: "passed", skipped: "skip", rerun: "rerun" };
+const GAP_HEIGHT = 12; // the row under the workers, for what did not run
 const STACK = ["failed", "error", "running", "rerun", "skipped", "passed"];
 
 function buildLanes() {
@@ -11,8 +12,12 @@ function buildLanes() {
   lanes.line = el("div", { class: "hair" });
   lanes.line.hidden = true;
   const shown = meta.outcomes.filter((_, place) => data.columns.outcome.includes(place));
-  const legend = el("div", { class: "legend keys" }, ...shown.map((outcome) =>
-    el("span", { class: "mark" }, el("i", { class: "swatch bar-" + outcome.group }), mark(outcome))));
+  const keys = shown.map((outcome) =>
+    el("span", { class: "mark" }, el("i", { class: "swatch bar-" + outcome.group }), mark(outcome)));
+  for (const [word, shade] of new Map(meta.gaps)) {
+    keys.push(el("span", { class: "mark" }, el("i", { class: "swatch gap-" + shade }), foreign(word)));
+  }
+  const legend = el("div", { class: "legend keys" }, ...keys);
   host.append(el("div", { class: "plot" }, lanes.canvas, lanes.line), legend);
   const each = Math.max(4, Math.min(18, Math.floor(220 / Math.max(1, meta.workers.length))));
   lanes.height = each;
@@ -34,7 +39,7 @@ function laneScale() {
 
 function drawLanes() {
   const scale = laneScale();
-  const height = lanes.height * meta.workers.length + 22;
+  const height = lanes.height * meta.workers.length + (meta.gaps.length ? GAP_HEIGHT : 0) + 22;
   const ratio = devicePixelRatio || 1;
   lanes.canvas.width = Math.round(scale.full * ratio);
   lanes.canvas.height = Math.round(height * ratio);
@@ -53,9 +58,15 @@ function drawLanes() {
     pen.fillRect(x(band[0]), 0, Math.max(2, x(band[1]) - x(band[0])), height - 20);
   }
   lanes.rows.forEach((rows, lane) => drawLane(pen, rows, lane, scale, x));
+  for (const [, shade, start, end] of meta.gaps) {
+    // A jump takes no time, and a short stretch less than a pixel; both must be seen.
+    pen.fillStyle = ink(shade);
+    pen.fillRect(x(start), lanes.height * meta.workers.length + 3, Math.max(2, x(end) - x(start)), GAP_HEIGHT - 4);
+  }
   pen.restore();
   pen.fillStyle = ink("muted");
   pen.textAlign = "right";
+  if (meta.gaps.length) pen.fillText("gaps", scale.left - 8, lanes.height * meta.workers.length + GAP_HEIGHT / 2 + 1);
   const every = Math.ceil(11 / lanes.height);
   meta.workers.forEach((name, lane) => {
     if (lane % every === 0) pen.fillText(name.slice(0, 12), scale.left - 8, lane * lanes.height + lanes.height / 2, scale.left - 10);
@@ -153,6 +164,14 @@ function laneTest(event) {
   return best;
 }
 
+// What did not run at the pointer, when it is in the row of the gaps.
+function laneGap(event) {
+  if (event.offsetY < lanes.height * meta.workers.length) return null;
+  const time = laneTime(event);
+  const doubt = ((view.max - view.min) / laneScale().width) * 2;
+  return meta.gaps.find(([, , start, end]) => time >= start - doubt && time <= end + doubt) || null;
+}
+
 function laneDown(event) {
   lanes.drag = { x: event.offsetX, time: laneTime(event) };
   lanes.canvas.setPointerCapture(event.pointerId);
@@ -160,6 +179,8 @@ function laneDown(event) {
 
 function laneMove(event) {
   hoverAt(laneTime(event), laneTest(event));
+  const gap = laneGap(event);
+  if (gap) byId("under").textContent = gap[0] + " · " + gap[4];
 }
 
 function laneUp(event) {
