@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
         os._exit(0)  # pytest would have to wait for us, or does without us
     try:
         _record(plan)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - nobody else is left to be told
         _complain(os.path.join(plan.run, ERRORS))
         os._exit(1)
     # Threads of collectors that hang are left behind.
