@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.clock import Pid
 from ..core.errors import UnavailableError
@@ -14,6 +16,11 @@ from ..system.cgroup import Allowance
 from ..system.parsers import ProcessStat
 from ..system.procfs import Files
 from ..system.sampling import FIRST, Answer, LocalCollector, Monotonic, Rates
+
+if TYPE_CHECKING:
+    import psutil
+
+    from ..core.model import JsonValue
 
 _IO = ("read_bytes", "write_bytes", "read_bytes_per_sec", "write_bytes_per_sec")
 _TREE = (
@@ -28,7 +35,7 @@ _TREE = (
 )
 
 
-class _Seen(NamedTuple):
+class Seen(NamedTuple):
     """One process at one tick. A pid alone is no identity: numbers are given out again."""
 
     pid: int
@@ -56,6 +63,8 @@ class ProcessCollector(LocalCollector):
       they share counts for each
     - ``per_child``: {"<name>[<pid>]": {rss_bytes, cpu_percent, threads}} of the twenty largest;
       ``children_left_out``: how many more there were. The name alone, never the command line
+    - ``workers``: with pytest-xdist {"gw0": {pid, rss_bytes, cpu_percent, threads, processes}}: each worker
+      together with its descendants; ``processes`` counts them all
     - ``scope``: "process"
 
     Descendants that lived between two ticks only, and those whose parent ended, are not seen. Off Linux,
@@ -91,6 +100,8 @@ class ProcessCollector(LocalCollector):
         self._descendants: list[int] = []
         self._walk_again = float("-inf")
         self._cpu, self._io_rates = Rates(), Rates()
+        #: Name -> process id of the workers to tell apart. Whoever sets it may change it at any time.
+        self.workers: Mapping[str, int] = MappingProxyType({})
 
     def try_out(self) -> None:
         """Read the watched process' stat."""
@@ -145,7 +156,7 @@ class ProcessCollector(LocalCollector):
         answer.put("memory_percent", percent, "the machine's memory is not known")
         answer.put("fds", answer.read(self._count_fds, "fds"), answer.reasons.get("fds", ""))
         self._fill_io(answer, now)
-        self._fill_tree(answer, now, _Seen(self._pid, stat, self._cpu_seconds(self._pid, stat)))
+        self._fill_tree(answer, now, Seen(self._pid, stat, self._cpu_seconds(self._pid, stat)))
 
     def fill_portable(self, answer: Answer, now: float) -> None:
         """Ask psutil, with differences of our own."""
@@ -155,23 +166,7 @@ class ProcessCollector(LocalCollector):
         answer.data.update(pid=process.pid, scope="process")
         cores, total = os.cpu_count() or 1, psutil.virtual_memory().total
         answer.data.update(limit_cores=cores, limit_bytes=total)
-        family = []
-        for member in (process, *process.children(recursive=True)):
-            try:
-                times = member.cpu_times()
-                stat = ProcessStat(
-                    name=member.name(),
-                    ppid=0,
-                    cpu_ticks=0,
-                    threads=member.num_threads(),
-                    start_ticks=int(member.create_time() * 1000),
-                    rss_pages=member.memory_info().rss // self._PAGE,
-                )
-            except psutil.Error:
-                if member is process:
-                    raise
-                continue  # a child that ended meanwhile, or one that is none of our business
-            family.append(_Seen(member.pid, stat, times.user + times.system))
+        family = self._portable_family(process)
         own = family[0].stat
         rss = own.rss_pages * self._PAGE
         answer.data.update(rss_bytes=rss, threads=own.threads, memory_percent=round(100 * rss / total, 2))
@@ -186,6 +181,29 @@ class ProcessCollector(LocalCollector):
         else:
             self._put_io(answer, now, {"read_bytes": io.read_bytes, "write_bytes": io.write_bytes})
         self._put_family(answer, now, family, cores)
+
+    def _portable_family(self, process: psutil.Process) -> list[Seen]:
+        """Return a process, which has to be there, and its descendants."""
+        import psutil
+
+        family = []
+        for member in (process, *process.children(recursive=True)):
+            try:
+                times = member.cpu_times()
+                stat = ProcessStat(
+                    name=member.name(),
+                    ppid=member.ppid(),
+                    cpu_ticks=0,
+                    threads=member.num_threads(),
+                    start_ticks=int(member.create_time() * 1000),
+                    rss_pages=member.memory_info().rss // self._PAGE,
+                )
+            except psutil.Error:
+                if member is process:
+                    raise
+                continue  # a child that ended meanwhile, or one that is none of our business
+            family.append(Seen(member.pid, stat, times.user + times.system))
+        return family
 
     def _count_fds(self) -> int:
         # The directory's size since Linux 6.2, 0 before.
@@ -203,7 +221,7 @@ class ProcessCollector(LocalCollector):
             answer.put(key, counters.get(key), "it is not counted here")
         self._io_rates.per_second(now, counters, answer, ("read_bytes", "write_bytes"))
 
-    def _fill_tree(self, answer: Answer, now: float, own: _Seen) -> None:
+    def _fill_tree(self, answer: Answer, now: float, own: Seen) -> None:
         if now >= self._walk_again:
             found = answer.read(self._walk, *_TREE)
             if found is None:
@@ -212,27 +230,27 @@ class ProcessCollector(LocalCollector):
             self._descendants = found
             large = len(found) > self.LARGE_TREE
             self._walk_again = now + (self.LARGE_TREE_SECONDS if large else 0.0)
-        family = answer.read(lambda: [own, *self._members()], *_TREE)
+        family = answer.read(lambda: [own, *self._read(self._descendants)], *_TREE)
         if family is None:
             self._put_alone(answer, now, own)
         else:
             self._put_family(answer, now, family, self._allowance.cores)
 
-    def _put_alone(self, answer: Answer, now: float, own: _Seen) -> None:
+    def _put_alone(self, answer: Answer, now: float, own: Seen) -> None:
         """Put the process' own figures; those of a tree that could not be read stay absent."""
         reason = answer.reasons["children"]
         self._put_family(answer, now, [own], self._allowance.cores)
         answer.absent(reason, *_TREE)
 
-    def _members(self) -> list[_Seen]:
+    def _read(self, pids: list[int]) -> list[Seen]:
         found = []
-        for pid in self._descendants:
+        for pid in pids:
             try:
                 stat = parsers.process_stat(Files.read_short(f"{self._proc}/{pid}/stat"))
             except UnavailableError:
                 continue  # ended since the walk
             if stat is not None:
-                found.append(_Seen(pid, stat, self._cpu_seconds(pid, stat)))
+                found.append(Seen(pid, stat, self._cpu_seconds(pid, stat)))
         return found
 
     def _walk(self) -> list[int]:
@@ -269,21 +287,29 @@ class ProcessCollector(LocalCollector):
         except (AttributeError, OSError):
             return stat.cpu_ticks / self._TICKS
 
-    def _put_family(self, answer: Answer, now: float, family: list[_Seen], cores: float | None) -> None:
+    def _shares(
+        self, now: float, family: list[Seen], cores: float | None
+    ) -> tuple[Callable[[list[Seen]], float | None], str]:
+        """Return what gives the CPU of some of a family in percent, and why it gives none if it does not."""
         grown, elapsed, reason = self._cpu.differences(
             now, {member.identity: member.cpu_seconds for member in family}
         )
         if cores is None and reason is None:
             reason = "the number of CPUs is not known"
 
-        def percent(members: list[_Seen]) -> float | None:
+        def percent(members: list[Seen]) -> float | None:
             if reason is not None or not cores:
+                return None
+            if members and not any(member.identity in grown for member in members):
                 return None
             seconds = sum(grown.get(member.identity, 0.0) for member in members)
             return round(100 * seconds / elapsed / cores, 2)
 
+        return percent, reason or FIRST
+
+    def _put_family(self, answer: Answer, now: float, family: list[Seen], cores: float | None) -> None:
+        percent, why = self._shares(now, family, cores)
         own, children = family[0], family[1:]
-        why = reason or FIRST
         answer.put("cpu_percent", percent([own]), why)
         answer.data["children"] = len(children)
         answer.data["children_rss_bytes"] = sum(child.stat.rss_pages for child in children) * self._PAGE
@@ -295,9 +321,41 @@ class ProcessCollector(LocalCollector):
         answer.data["per_child"] = {
             f"{child.stat.name}[{child.pid}]": {
                 "rss_bytes": child.stat.rss_pages * self._PAGE,
-                "cpu_percent": percent([child]) if child.identity in grown else None,
+                "cpu_percent": percent([child]),
                 "threads": child.stat.threads,
             }
             for child in children[: self.MAX_CHILDREN]
         }
         answer.data["children_left_out"] = max(0, len(children) - self.MAX_CHILDREN)
+        workers = dict(self.workers)
+        if workers:
+            answer.data["workers"] = of_workers(workers, family, percent, self._PAGE)
+
+
+def of_workers(
+    workers: Mapping[str, int],
+    family: list[Seen],
+    percent: Callable[[list[Seen]], float | None],
+    page: int,
+) -> dict[str, JsonValue]:
+    """Return the figures of each worker and its descendants; one that is not there is left out."""
+    names = {pid: name for name, pid in workers.items()}
+    parents = {member.pid: member.stat.ppid for member in family}
+    members: dict[str, list[Seen]] = {}
+    for member in family:
+        pid, met = member.pid, set[int]()
+        while pid not in names and pid in parents and pid not in met:
+            met.add(pid)  # numbers given out again during the walk could lead in a circle
+            pid = parents[pid]
+        if pid in names and pid in parents:
+            members.setdefault(names[pid], []).append(member)
+    return {
+        name: {
+            "pid": workers[name],
+            "rss_bytes": sum(member.stat.rss_pages for member in found) * page,
+            "cpu_percent": percent(found),
+            "threads": sum(member.stat.threads for member in found),
+            "processes": len(found),
+        }
+        for name, found in members.items()
+    }
