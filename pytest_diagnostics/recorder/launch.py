@@ -7,14 +7,21 @@ a millisecond whatever pytest's size, and unlike a fork it warns of no threads.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
 
 from ..core.errors import RecordingError
+from ..storage.files import Files, read_file
 from ..system.tree import children_of
 from .plan import ERRORS, Plan
+
+#: An interpreter that has to fork itself does so within milliseconds; pytest waits no longer than this.
+FORK_SECONDS = 1.0
+#: Of a command line, which names the folders of sys.path.
+MAX_COMMAND = 1 << 20
 
 #: What of the environment a recorder needs: to find libraries, and to speak as pytest does.
 ENVIRONMENT = (
@@ -39,6 +46,10 @@ BOOT = (
 BOOT_FORKING = "import os; os._exit(0) if os.fork() else None; " + BOOT
 
 
+def _no_pidfd(_: int) -> int:
+    raise OSError(0, "no pidfd_open")
+
+
 class Bound:
     """Kept here, where no mock reaches."""
 
@@ -47,6 +58,10 @@ class Bound:
     kill = staticmethod(os.kill)
     access = staticmethod(os.access)
     getpid = staticmethod(os.getpid)
+    getpgid = staticmethod(getattr(os, "getpgid", lambda _: 0))
+    killpg = staticmethod(getattr(os, "killpg", lambda *_: None))
+    poll = staticmethod(getattr(select, "poll", lambda: None))
+    pidfd_open = staticmethod(getattr(os, "pidfd_open", _no_pidfd))
 
 
 def refusal() -> str | None:
@@ -65,7 +80,10 @@ def refusal() -> str | None:
 def roots() -> list[str]:
     """Return where the new interpreter finds this package and what collectors import, the safest first."""
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    entries = [os.path.abspath(entry) for entry in sys.path if entry]
+    entries = []
+    for entry in sys.path:
+        with suppress(OSError):  # a relative one, of a directory that was removed
+            entries += [os.path.abspath(entry)] if entry and "\n" not in entry else []
     sites = [entry for entry in entries if "-packages" in os.path.basename(entry)]
     return list(dict.fromkeys([package, *sites, *entries]))
 
@@ -86,9 +104,45 @@ def launch(plan: Plan, *, variables: Iterable[str] = ()) -> None:
         pid = _spawn(command, plan, [*ENVIRONMENT, *variables])
     except OSError as exc:
         raise RecordingError(f"the system refused a process ({exc.strerror or exc})") from exc
-    with suppress(ChildProcessError):  # where SIGCHLD is ignored, nobody is to be waited for
-        Bound.waitpid(pid, 0)
+    failed = _await_starter(pid)
     _refuse_child(before, plan.address)
+    if failed:
+        said = complaint(plan.run)
+        end(plan.address)
+        raise RecordingError(f"{command[0]} {failed}{': ' if said else ''}{said}")
+
+
+def complaint(run: str | os.PathLike[str]) -> str:
+    """Return the last line that a recorder, or the shell, wrote to its standard error."""
+    try:
+        text = read_file(os.path.join(run, ERRORS), 65536).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return text.strip().rpartition("\n")[2][:500]
+
+
+def started(address: str) -> list[int] | None:
+    """Return the processes that were started with this address; None where nobody tells.
+
+    Reads /proc once: for when something went wrong.
+    """
+    try:
+        names = Files.names("/proc")
+    except OSError:
+        return None
+    pids = [int(name) for name in names if name.isdecimal()]
+    return [pid for pid in pids if pid != Bound.getpid() and _is_recorder(pid, address)]
+
+
+def end(address: str) -> None:
+    """Kill whatever was started with this address, and what that started in turn."""
+    for pid in started(address) or ():
+        with suppress(OSError):
+            group = Bound.getpgid(pid)
+            if group == Bound.getpgid(0):
+                Bound.kill(pid, signal.SIGKILL)
+            else:
+                Bound.killpg(group, signal.SIGKILL)
 
 
 def _command(plan: Plan, boot: str) -> list[str]:
@@ -121,6 +175,28 @@ def _spawn(command: list[str], plan: Plan, variables: Iterable[str]) -> int:
     raise OSError(0, "no posix_spawn")
 
 
+def _await_starter(pid: int) -> str:
+    """Wait for the shell, or for the interpreter that forks itself; return why it failed, or nothing."""
+    with suppress(OSError):  # gone, where SIGCHLD is ignored; or no such call: the wait below does it then
+        pidfd = Bound.pidfd_open(pid)
+        try:
+            poll = Bound.poll()
+            poll.register(pidfd, select.POLLIN)
+            if not poll.poll(1000 * FORK_SECONDS):
+                with suppress(OSError):
+                    Bound.killpg(pid, signal.SIGKILL)  # of a session of its own, where there are such
+                Bound.kill(pid, signal.SIGKILL)
+                Bound.waitpid(pid, 0)
+                return f"did not start a process within {FORK_SECONDS:g} s"
+        finally:
+            Files.close(pidfd)
+    try:
+        status = Bound.waitpid(pid, 0)[1]
+    except ChildProcessError:  # where SIGCHLD is ignored, nobody is to be waited for
+        return ""
+    return f"failed (status {status})" if status else ""
+
+
 def _children() -> set[int]:
     """Return the children of this process; none where the kernel does not say."""
     with suppress(OSError):
@@ -145,8 +221,8 @@ def _refuse_child(before: set[int], address: str) -> None:
 
 
 def _is_recorder(pid: int, address: str) -> bool:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return address.encode() in file.read()
-    except OSError:
-        return False
+    with suppress(OSError):
+        # Empty for an instant while a program takes the place of the shell.
+        path = f"/proc/{pid}/cmdline"
+        return address.encode() in (read_file(path, MAX_COMMAND) or read_file(path, MAX_COMMAND))
+    return False

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterable
 from contextlib import suppress
 
 from ..core.clock import Pid, SystemClock
-from ..core.errors import RecordingError
 from ..core.model import DiagnosticResult, JsonValue
 from ..core.recording import mapping
-from ..storage.alive import start_ticks
 from ..storage.files import Files, create_file, read_file
 from ..storage.results import latest_results, result_of, results_since
 from ..storage.runs import RunDirectory
 from .channel import Channel, Message, from_printable
-from .launch import launch
-from .plan import ERRORS, GIVEN_UP, Plan
+from .launch import complaint, end, launch, started
+from .plan import GIVEN_UP, Plan
 
 #: A recorder process begins to record some 50 ms after its start; after this long it is given up.
 BEGIN_SECONDS = 2.0
@@ -108,16 +105,17 @@ class ProcessRecorder:
     def late(self) -> bool:
         """Whether it should have begun by now, and has not."""
         waited = self._clock.monotonic() - self._launched_at
-        return not self.has_begun and (waited >= BEGIN_SECONDS or bool(self._complaint()))
+        return not self.has_begun and (waited >= BEGIN_SECONDS or self._has_failed())
 
     def give_up(self) -> str:
-        """Let it go and return why: whoever begins after all finds a note that it need not."""
+        """End what was started of it and return why; where that cannot be found, a note ends it later."""
         self._ended = True
         with suppress(OSError):
             create_file(os.path.join(self._run.path, GIVEN_UP))
-        complaint = self._complaint()
-        if complaint:
-            return f"the recorder process did not begin: {complaint}"
+        end(self.plan.address)
+        said = complaint(self._run.path)
+        if said:
+            return f"the recorder process did not begin: {said}"
         return f"the recorder process did not begin within {BEGIN_SECONDS:g} s"
 
     @property
@@ -145,9 +143,12 @@ class ProcessRecorder:
         deadline = self._clock.monotonic() + timeout
         self._await_begin(min(deadline, self._launched_at + BEGIN_SECONDS))
         remaining = max(0.1, deadline - self._clock.monotonic())
-        answer = self._channel.ask(
-            {"op": "finish", "timeout": remaining}, remaining + GRACE_SECONDS, insist=True
-        )
+        answer, trouble = None, "it is stopped"
+        if not self._is_stopped():
+            answer = self._channel.ask(
+                {"op": "finish", "timeout": remaining}, remaining + GRACE_SECONDS, insist=True
+            )
+            trouble = self._channel.trouble
         self._ended = True
         if answer is not None:
             return
@@ -155,10 +156,9 @@ class ProcessRecorder:
             self._problems.append(self.give_up())
             return
         self._problems.append(
-            f"the recorder process did not end with the run ({self._channel.trouble}): "
-            "samples end where its shard ends"
+            f"the recorder process did not end with the run ({trouble}): samples end where its shard ends"
         )
-        self._kill()
+        end(self.plan.address)
 
     def leave(self) -> None:
         """Forget about it: it belongs to another process."""
@@ -263,7 +263,7 @@ class ProcessRecorder:
 
     def _await_begin(self, deadline: float) -> None:
         pause = Sleep()
-        while not self.has_begun and not self._complaint() and self._clock.monotonic() < deadline:
+        while not self.has_begun and not self._has_failed() and self._clock.monotonic() < deadline:
             pause(LOOK_SECONDS)
 
     def _shard_path(self) -> str | None:
@@ -280,28 +280,22 @@ class ProcessRecorder:
         own = str(self._run.shard(role, Pid.current()))
         return [path for path in (self._shard_path(), own) if path is not None]
 
-    def _complaint(self) -> str:
-        """Return the last line that it, or the shell, wrote to its standard error."""
+    def _has_failed(self) -> bool:
+        """Whether something was said and nobody is there who could still begin.
+
+        A shell that only warns, of a locale for example, starts the recorder all the same.
+        """
+        return bool(complaint(self._run.path)) and not started(self.plan.address)
+
+    def _is_stopped(self) -> bool:
+        """Whether its process is stopped: one that cannot answer is not waited for."""
+        pid = self._pid()
         try:
-            text = read_file(os.path.join(self._run.path, ERRORS), 65536).decode("utf-8", "replace")
+            stat = read_file(f"/proc/{pid}/stat", 4096)
         except OSError:
-            return ""
-        return text.strip().rpartition("\n")[2][:500]
+            return False
+        return stat.rpartition(b")")[2].split()[:1] in ([b"T"], [b"t"])
 
-    def _kill(self) -> None:
-        """End a recorder that hangs or was stopped, if its process id is still its own."""
-        path = self._shard_path()
-        if path is None:
-            return
-        digits = os.path.basename(path).removesuffix(".jsonl").rpartition("-")[2]
-        pid = int(digits) if digits.isdecimal() else 0
-        with suppress(OSError, RecordingError):
-            header = mapping(_header(path), "recorder")
-            if pid > 1 and header.get("start_ticks") == start_ticks(pid) is not None:
-                os.kill(pid, signal.SIGKILL)
-
-
-def _header(path: str) -> dict[str, JsonValue]:
-    from ..storage import records
-
-    return records.decode(read_file(path, 65536).partition(b"\n")[0])
+    def _pid(self) -> int:
+        digits = os.path.basename(self._shard_path() or "").removesuffix(".jsonl").rpartition("-")[2]
+        return int(digits) if digits.isdecimal() else 0
