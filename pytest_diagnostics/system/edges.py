@@ -25,7 +25,7 @@ class Present(NamedTuple):
     """What is read at every edge, unparsed."""
 
     pid: int
-    schedstat: Raw
+    thread: int
     io: Raw
     chars_read: int  # by this package, before io was read
     chars_written: int
@@ -38,10 +38,12 @@ class Rare(NamedTuple):
     """What changes seldom, unparsed, and what vouches for it."""
 
     pid: int
+    thread: int
     threads: Count
     wall_ns: int
     own: resource.struct_rusage
     children: resource.struct_rusage
+    schedstat: Raw
     child_pids: Raw
     cpu_stat: Raw
     oom: Raw
@@ -51,17 +53,20 @@ class Rare(NamedTuple):
     ) -> bool:
         """Return whether it is as it was, without reading it again.
 
-        A process that starts another one faults a page in (fork) or waits for it (vfork, posix_spawn); one
-        that reaps a child is charged with its faults. A throttled process is away for longer than this is
-        taken to hold; what other processes of the cgroup make it count may come at any moment.
+        A thread waits for a CPU only when it was taken off one. A process that starts another one faults a
+        page in (fork) or waits for it (vfork, posix_spawn); one that reaps a child is charged with its
+        faults. A throttled process is away for longer than this is taken to hold; what other processes of
+        the cgroup make it count may come at any moment.
         """
         was = self.own
         return (
             wall_ns - self.wall_ns < _FRESH_NS
             and own.ru_minflt == was.ru_minflt > 0
-            and own.ru_nvcsw == was.ru_nvcsw
+            and own.ru_nvcsw == was.ru_nvcsw > 0
+            and own.ru_nivcsw == was.ru_nivcsw
             and children.ru_minflt == self.children.ru_minflt
             and present.pid == self.pid
+            and present.thread == self.thread
             and present.threads == self.threads
         )
 
@@ -103,19 +108,20 @@ def figures(first: LinuxEdge, last: LinuxEdge) -> tuple[Usage, dict[str, str]]:
         "involuntary_switches": own.ru_nivcsw - was.ru_nivcsw,
     }
     reasons: dict[str, str] = {}
-    for parse in (_cpu_wait, _io, _memory, _counts):
+    for parse in (_io, _memory, _counts):
         parse(first.present, last.present, usage, reasons)
-    _children(first.rare, last.rare, usage, reasons)
-    _cgroup(first.rare, last.rare, usage, reasons)
+    for parse_rare in (_cpu_wait, _children, _cgroup):
+        parse_rare(first.rare, last.rare, usage, reasons)
     return usage, reasons
 
 
-def _cpu_wait(first: Present, last: Present, usage: Usage, reasons: dict[str, str]) -> None:
+def _cpu_wait(first: Rare, last: Rare, usage: Usage, reasons: dict[str, str]) -> None:
     if isinstance(first.schedstat, str) or isinstance(last.schedstat, str):
         reasons["cpu_wait_seconds"] = _why(first.schedstat, last.schedstat)
         return
     try:
-        waited = int(last.schedstat.split()[1]) - int(first.schedstat.split()[1])
+        waited = int(last.schedstat.split()[1])
+        waited -= waited if first is last else int(first.schedstat.split()[1])
     except (IndexError, ValueError):
         reasons["cpu_wait_seconds"] = "/proc/thread-self/schedstat has no second number"
         return

@@ -103,9 +103,11 @@ class PeakOwner:
             self._status.close()
 
     def _fold(self, mark: int) -> None:
-        self._session_peak = max(self._session_peak, mark)
+        if mark > self._session_peak:
+            self._session_peak = mark
         for interval in reversed(self._open):
-            interval.peak = max(interval.peak, mark)
+            if mark > interval.peak:
+                interval.peak = mark
             if interval.exclude:
                 break
 

@@ -164,7 +164,7 @@ class KeptFile:
                 if exc.errno not in self._LOST:
                     raise explain(self.path, exc) from None
             else:
-                if (found.st_dev, found.st_ino) == self._identity:
+                if found.st_ino == self._identity[1] and found.st_dev == self._identity[0]:
                     return found
         return self.open()
 

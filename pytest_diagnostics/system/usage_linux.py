@@ -156,10 +156,12 @@ class LinuxUsageReader:
         """Read what changes seldom. The figures that vouch for it were read before it."""
         rare = self._rare = Rare(
             present.pid,
+            present.thread,
             present.threads,
             wall_ns,
             own,
             children,
+            self._read(self._schedstat) if present.thread == self._thread else "read on another thread",
             self._child_pids(present.threads),
             self._read(self._cpu_stat),
             self._read(self._oom),
@@ -172,17 +174,16 @@ class LinuxUsageReader:
         if pid != self._pid:
             self._pid = pid
             self._close_files()
-        try:
-            schedstat = self._schedstat.read() if thread == self._thread else "read on another thread"
-            chars_read, chars_written = ACCOUNT.chars_read, ACCOUNT.chars_written
-            io, statm = self._io.read(), self._statm.read()
-        except (UnavailableError, OSError):
-            # One by one: a source that fails has a reason of its own.
-            schedstat = self._read(self._schedstat) if thread == self._thread else "read on another thread"
-            chars_read, chars_written = ACCOUNT.chars_read, ACCOUNT.chars_written
-            io, statm = self._read(self._io), self._read(self._statm)
+        chars_read, chars_written = ACCOUNT.chars_read, ACCOUNT.chars_written
         return Present(
-            pid, schedstat, io, chars_read, chars_written, statm, self._count_fds(), self._count_threads()
+            pid,
+            thread,
+            self._read(self._io),
+            chars_read,
+            chars_written,
+            self._read(self._statm),
+            self._count_fds(),
+            self._count_threads(),
         )
 
     def _read(self, source: KeptFile | _Nothing) -> Raw:
