@@ -160,6 +160,10 @@ class ProcessRecorder:
         )
         end(self.plan.address)
 
+    def announce(self) -> None:
+        """Have this process watched from now on, not only from when it is noticed."""
+        self.post({"op": "watch"})
+
     def leave(self) -> None:
         """Forget about it: it belongs to another process."""
         self._ended = True

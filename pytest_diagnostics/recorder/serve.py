@@ -6,7 +6,7 @@ import os
 import random
 import select
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from math import inf
 
 from ..core.clock import SystemClock
@@ -54,6 +54,8 @@ class Service:
         self._talks: dict[int, Talk] = {}
         self._follower = Follower(str(run.shards))
         self._watched: dict[int, Watched] = {}
+        #: Processes whose end was told.
+        self._told: set[int] = set()
         self._own = Scheduled("self")
         self._own_before = self._own.running()
         self._own_throttled = self._own.throttled()
@@ -64,6 +66,7 @@ class Service:
         self._dense_told: float | None = None
         self._finish: tuple[Talk, float] | None = None
         self._listener = listener
+        self._poll = select.poll()
         self._orders: dict[str, Callable[[Message, Talk], None]] = {
             "collect": self._collect,
             "fetch": self._fetch,
@@ -71,46 +74,46 @@ class Service:
             "add": self._add,
             "add_session": self._add_session,
             "remove": self._remove,
+            "watch": self._watch_asker,
             "finish": self._begin_finish,
         }
 
     def run(self) -> None:
         """Serve until the end, then make the final collections and close the shards."""
-        poll = select.poll()
         if self._listener is not None:
-            poll.register(self._listener, select.POLLIN)
+            self._poll.register(self._listener, select.POLLIN)
         reason = "process ended"
         try:
-            if self._watch(self.plan.pid, self.plan.role, self.plan.start_ticks, poll):
-                reason = self._serve(poll)
+            if self._watch(self.plan.pid, self.plan.role, self.plan.start_ticks):
+                reason = self._serve()
+            else:
+                self._read_on()
+                self._tell_ended(Watched.missed(self.plan.pid, self.plan.role))
         finally:
             self._close(reason)
 
     # -- the loop
 
-    def _serve(self, poll: select.poll) -> str:
+    def _serve(self) -> str:
         while True:
-            ready = dict(
-                poll.poll(max(0.0, 1000 * (min(self._look_at, self._dense_at) - self._clock.monotonic())))
-            )
+            pause = min(self._look_at, self._dense_at) - self._clock.monotonic()
+            ready = dict(self._poll.poll(max(0.0, 1000 * pause)))
             now = self._clock.monotonic()
-            self._hear(ready, poll, now)
+            self._hear(ready, now)
             if self._finish is not None:
                 return "finished"
             for watched in [one for one in self._watched.values() if one.fileno() in ready]:
-                self._take_leave(watched, poll)
+                self._take_leave(watched)
             if now >= self._look_at:
-                self._look(poll, now)
+                self._look(now)
             if self.plan.pid not in self._watched:
                 return "process ended"
             self._sample_densely(now)
 
-    def _look(self, poll: select.poll, now: float) -> None:
+    def _look(self, now: float) -> None:
         late = now - self._look_at
         self._look_at_ourselves(late, now)
-        for followed in self._follower.read_on():
-            if followed.pid not in self._watched:
-                self._watch(followed.pid, followed.role, None, poll)
+        self._read_on()
         pause = LOOK_SECONDS
         for watched in list(self._watched.values()):
             for stall in watched.look(now):
@@ -120,7 +123,7 @@ class Service:
             if watched.fileno() < 0:
                 pause = min(pause, BLIND_LOOK_SECONDS)
                 if not watched.is_there():
-                    self._take_leave(watched, poll)
+                    self._take_leave(watched)
         if os.getppid() == self.plan.pid or self._is_given_up():
             self._watched.pop(self.plan.pid, None)
         self._look_at = now + pause
@@ -132,36 +135,46 @@ class Service:
 
     # -- the watched processes
 
-    def _watch(self, pid: int, role: str, started: int | None, poll: select.poll) -> bool:
+    def _watch(self, pid: int, role: str, started: int | None) -> bool:
         try:
             watched = self._watched[pid] = Watched(pid, role, started)
         except OSError:
             return False  # gone already, of another machine, or not ours to see
         if watched.fileno() >= 0:
-            poll.register(watched.fileno(), select.POLLIN)
+            self._poll.register(watched.fileno(), select.POLLIN)
         return True
 
-    def _take_leave(self, watched: Watched, poll: select.poll) -> None:
+    def _read_on(self) -> None:
+        """Take in what was written; whoever writes for the first time is watched from now on."""
+        for followed in self._follower.read_on():
+            known = followed.ended or followed.pid in self._watched or followed.pid in self._told
+            if not known and not self._watch(followed.pid, followed.role, None):
+                self._tell_ended(Watched.missed(followed.pid, followed.role))
+
+    def _take_leave(self, watched: Watched) -> None:
         """Tell how a process ended, unless it said so itself."""
-        now = self._clock.monotonic()
         ending = watched.ending()
         for stall in watched.last_words():
             self._tell_stall(stall, watched)
+        self._read_on()
         del self._watched[watched.pid]
         if watched.fileno() >= 0:
-            poll.unregister(watched.fileno())
+            self._poll.unregister(watched.fileno())
         watched.close()
-        self._follower.read_on()
-        own = [one for one in self._follower.processes.values() if one.pid == watched.pid]
+        self._tell_ended(ending)
+
+    def _tell_ended(self, ending: dict[str, JsonValue]) -> None:
+        now = self._clock.monotonic()
+        pid = _pid(ending)
+        self._told.add(pid)
+        everyone = list(self._follower.processes.values())
+        own = [followed for followed in everyone if followed.pid == pid]
         if any(followed.ended for followed in own):
             return
-        ending["running"] = [told for told in self._running(watched, own) if told is not None]
+        # The main process' end is that of its workers, too.
+        lost = everyone if pid == self.plan.pid else own
+        ending["running"] = [told for told in (followed.told() for followed in lost) if told is not None]
         self._event("process_ended", now, ending)
-
-    def _running(self, watched: Watched, own: list[Followed]) -> Iterable[dict[str, JsonValue] | None]:
-        """Return the tests of a process; the main one's end is that of its workers, too."""
-        all_of_them = watched.pid == self.plan.pid
-        return [f.told() for f in (self._follower.processes.values() if all_of_them else own)]
 
     def _look_at_ourselves(self, late: float, now: float) -> None:
         """Tell when we did not run ourselves: what we say of others then is about us all."""
@@ -203,7 +216,7 @@ class Service:
     def _sample_densely(self, now: float) -> None:
         if not self._dense or now < self._dense_at:
             return
-        self._follower.read_on()
+        self._read_on()
         young = self._long_test(now)
         if young is None:
             self._dense_at = self._next_long(now)
@@ -233,11 +246,11 @@ class Service:
 
     # -- what is asked
 
-    def _hear(self, ready: dict[int, int], poll: select.poll, now: float) -> None:
+    def _hear(self, ready: dict[int, int], now: float) -> None:
         if self._listener is not None and self._listener.fileno() in ready:
             while (talk := self._listener.accept(now)) is not None:
                 self._talks[talk.fileno()] = talk
-                poll.register(talk, select.POLLIN)
+                self._poll.register(talk, select.POLLIN)
         for number, talk in list(self._talks.items()):
             try:
                 message = talk.receive()
@@ -246,7 +259,7 @@ class Service:
             if message is None and now - talk.began < DUMB_SECONDS:
                 continue
             del self._talks[number]
-            poll.unregister(number)
+            self._poll.unregister(number)
             if message is None:
                 talk.close()
             else:
@@ -311,6 +324,12 @@ class Service:
     def _add_session(self, message: Message, talk: Talk) -> None:
         talk.close()
         self.session.add(_names(message), None)
+
+    def _watch_asker(self, message: Message, talk: Talk) -> None:
+        talk.close()
+        pid = talk.pid
+        if pid > 0 and pid == _pid(message) and pid not in self._watched:
+            self._watch(pid, str(message.get("role") or "main"), None)
 
     def _remove(self, message: Message, talk: Talk) -> None:
         desk = self._desks.get(_pid(message))

@@ -108,7 +108,7 @@ class Watched:
         self.pid = pid
         self.role = role
         # Held first, compared then: the number cannot be given to another process in between.
-        self._pidfd = os.pidfd_open(pid) if sys.platform == "linux" and hasattr(os, "pidfd_open") else -1
+        self._pidfd = _pidfd(pid)
         self._started = start_ticks(pid)
         if started is not None and self._started != started:
             self.close()
@@ -123,6 +123,14 @@ class Watched:
         self.rss_bytes: int | None = None
         self.rss_at: float | None = None
         self._kills_before = self._oom_kills()
+
+    @staticmethod
+    def missed(pid: int, role: str) -> dict[str, JsonValue]:
+        """Return what is told of a process that had ended before anyone watched it."""
+        told: dict[str, JsonValue] = {"pid": pid, "worker": role}
+        told.update(exit_code=None, signal=None, source=None, last_rss_bytes=None, last_rss_monotonic=None)
+        told.update(unknown="it had ended before the recorder could watch it", oom_kills={})
+        return told
 
     def fileno(self) -> int:
         """Return the pidfd, which a poll finds readable once the process ended; -1 where there is none."""
@@ -179,8 +187,8 @@ class Watched:
         ``exit_code`` or ``signal`` with ``source`` zombie (field 52 of /proc/<pid>/stat, which only the same
         user reads truly) or pidfd (PIDFD_GET_INFO, Linux 6.15); else None, and ``unknown`` says why.
         """
-        told: dict[str, JsonValue] = {"pid": self.pid, "worker": self.role}
-        told.update(exit_code=None, signal=None, source=None, unknown=None)
+        told = self.missed(self.pid, self.role)
+        told["unknown"] = None
         status, source = self._zombie_status(), "zombie"
         if status is None:
             status, source = self._pidfd_status(), "pidfd"
@@ -287,6 +295,18 @@ class Watched:
                     if count is not None:
                         found[key] = count
         return found
+
+
+def _pidfd(pid: int) -> int:
+    """Return a pidfd, -1 where there is none; ProcessLookupError when the process is gone."""
+    if sys.platform == "linux" and hasattr(os, "pidfd_open"):
+        try:
+            return os.pidfd_open(pid)
+        except ProcessLookupError:
+            raise
+        except OSError:
+            pass  # a kernel before 5.3, a filter of system calls, no descriptor left
+    return -1
 
 
 _INFO_EXIT = 1 << 3
