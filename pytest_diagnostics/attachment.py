@@ -7,7 +7,7 @@ the crossing. At most 4 KiB a report.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,12 +106,12 @@ def may_be_expected_to_fail(item: pytest.Item) -> bool:
     return False
 
 
-def collection(reason: str, demand: Pending, complete: bool) -> dict[str, object]:
-    """Return the fields of a collection on demand."""
-    results = dict(demand.results)
+def collection(reason: str, demands: Sequence[Pending]) -> dict[str, object]:
+    """Return the fields of a collection on demand, which several recorders may have a part in."""
+    results = {name: result for demand in demands for name, result in dict(demand.results).items()}
     moments = [result.monotonic for result in results.values()]
     errors = {name: str(result.error) for name, result in results.items() if result.error is not None}
-    if not complete:
+    for demand in demands:
         errors.update(dict.fromkeys(demand.missing, "no answer in time"))
     return {
         "reason": reason,

@@ -46,7 +46,7 @@ class Attempt:
     #: Phases whose failure was recorded, attached and asked about.
     told: set[str] = field(default_factory=set)
     #: Collections asked for by failing phases: reason and what waits for the results.
-    demands: list[tuple[str, Pending]] = field(default_factory=list)
+    demands: list[tuple[str, list[Pending]]] = field(default_factory=list)
     asked: set[str] = field(default_factory=set)
 
     def failed_subtests(self) -> int:

@@ -86,7 +86,7 @@ class Hosting:
             start_ticks=start_ticks(pid),
             collectors=self.names if self._settings.scope == "session" else (),
             interval=self._settings.interval,
-            burst=self._settings.burst,
+            burst=self._settings.burst == "on",
         )
         recorder = ProcessRecorder(run, plan, self._worker)
         try:
@@ -103,6 +103,7 @@ class Hosting:
         from .recorder.process import ProcessRecorder
 
         self.process = ProcessRecorder(run, Plan.from_json(plan), self._worker)
+        self.process.announce()
         self._config.pluginmanager.register(self, "diagnostics-hosting")
 
     def pytest_runtest_logstart(self) -> None:

@@ -313,8 +313,9 @@ class PhaseHooks:
         if reason in attempt.asked:
             return
         attempt.asked.add(reason)
-        for demand in self.live.request():
-            attempt.demands.append((reason, demand))
+        demands = self.live.request()
+        if demands:
+            attempt.demands.append((reason, demands))
 
     def _after_teardown(self, passed: bool) -> None:
         attempt = self.attempt
@@ -322,12 +323,13 @@ class PhaseHooks:
             return
         if not passed:
             self._ask(attempt, "teardown failed")  # its report comes too late to wait for an answer
-        for reason, demand in attempt.demands:
-            patience = min(REPLY_SECONDS, self._reply_seconds_left)
-            asked = self.clock.monotonic()
-            complete = demand.wait(patience)
-            self._reply_seconds_left -= self.clock.monotonic() - asked
-            self.shard.append("collection", {**self.identity(), **collection(reason, demand, complete)})
+        for reason, demands in attempt.demands:
+            for demand in demands:
+                patience = min(REPLY_SECONDS, self._reply_seconds_left)
+                asked = self.clock.monotonic()
+                demand.wait(patience)
+                self._reply_seconds_left -= self.clock.monotonic() - asked
+            self.shard.append("collection", {**self.identity(), **collection(reason, demands)})
         attempt.demands = []
         if attempt.watched:
             self.live.end_test()

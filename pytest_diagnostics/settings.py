@@ -24,7 +24,7 @@ class Settings:
     #: Where named collectors run: process or thread; and whether the user said so.
     recorder: str
     recorder_named: bool
-    burst: bool
+    burst: str
     collectors: str
     collectors_source: str
     directory: Path
@@ -52,7 +52,7 @@ class Settings:
             interval=_number(*values["interval"], at_least=0.001),
             recorder=str(values["recorder"][0]),
             recorder_named=values["recorder"][1] != "default",
-            burst=values["burst"][0] == "on",
+            burst=str(values["burst"][0]),
             collectors=str(values["collectors"][0]),
             collectors_source=values["collectors"][1],
             directory=_path(config, *values["dir"]),

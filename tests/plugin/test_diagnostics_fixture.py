@@ -284,7 +284,7 @@ def test_unused_it_costs_no_thread_and_no_import(inside: pytest.Pytester) -> Non
             assert threading.active_count() == 1
             ours = {name for name in sys.modules if name.startswith("pytest_diagnostics")}
             assert ours == {"pytest_diagnostics", "pytest_diagnostics.plugin", "pytest_diagnostics.hookspecs",
-                            "pytest_diagnostics.settings"}
+                            "pytest_diagnostics.options"}
 
         def test_plugins(pytestconfig):
             ours = [plugin for name, plugin in pytestconfig.pluginmanager.list_name_plugin()

@@ -47,7 +47,9 @@ STATE = """
         yield "decimal", str(decimal.getcontext())
         yield "limits", [resource.getrlimit(kind) for kind in range(8)]
         yield "faulthandler", faulthandler.is_enabled()
-        yield "children", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        if "diagnostics-recorder=process" not in " ".join(sys.argv):
+            # The shell that starts a recorder process has pytest's own size, as every child that pytest has.
+            yield "children", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 """
 CONFTEST = """
     import random
@@ -89,13 +91,14 @@ SUITE = """
 """
 
 
+@pytest.mark.parametrize("kind", ["process", "thread"])
 @pytest.mark.parametrize("args", [(), ("-Werror",), ("-s",), ("--diagnostics-scope=test",)], ids=" ".join)
 def test_the_state_of_the_process_is_that_without_us(
-    differential: Differential, args: tuple[str, ...]
+    differential: Differential, args: tuple[str, ...], kind: str
 ) -> None:
     differential.write(state=STATE, conftest=CONFTEST, test_it=SUITE)
 
-    on = differential.pair("-rA", "--show-capture=all", *args)
+    on = differential.pair("-rA", "--show-capture=all", f"--diagnostics-recorder={kind}", *args)
 
     assert on.out.count("'switch'") >= 10
     assert on.outcomes() == {"test_first": "passed", "test_fails": "failed", "test_last": "passed"}
