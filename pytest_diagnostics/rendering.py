@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from .analysis.summary import summarise
 from .core.errors import RecordingError
 from .storage.files import make_directories, write_atomically
-from .storage.recording import read_memory, read_run
+from .storage.recording import Kept, read_memory, read_run
 from .storage.runs import RunDirectory, run_header
 from .storage.shard import MemoryShard, Shard, ShardWriter
 
@@ -27,13 +27,30 @@ def recording_of(
     """Read a recording back from its directory and from what ``shards`` of this process kept in memory."""
     memory = [shard for shard in shards if isinstance(shard, MemoryShard)]
     writers = [shard for shard in shards if isinstance(shard, ShardWriter)]
+    kept = {Path(shard.path).name: Kept(shard.unwritten, shard.outline) for shard in writers}
+    recording = None
     if run is not None:
         try:
-            return read_run(run, memory, {Path(shard.path).name: shard.unwritten for shard in writers})
+            recording = read_run(run, memory, kept)
         except RecordingError:
             # The directory was removed during the run, with all that was in it.
             header = {**header, "removed": str(run.path)}
-    return read_memory(cast("Mapping[str, JsonValue]", run_header(header)), memory)
+    if recording is None:
+        recording = read_memory(cast("Mapping[str, JsonValue]", run_header(header)), memory, kept)
+    recording.problems += _untold(recording, writers)
+    return recording
+
+
+def _untold(recording: Recording, writers: Sequence[ShardWriter]) -> Iterator[str]:
+    """Yield what shards met when their last record, which tells of such things, was on its way."""
+    ends = {shard.name: shard.of_kind("end") for shard in recording.shards}
+    for writer in writers:
+        name = Path(writer.path).stem
+        told = str([fields.get("problems") for fields in ends.get(name, ())])
+        for problem in writer.problems:
+            # Of what is told already, only the numbers have changed.
+            if problem.partition(" after ")[0] not in told:
+                yield f"shard {name}: {problem}"
 
 
 def summary_of(recording: Recording) -> Summary:

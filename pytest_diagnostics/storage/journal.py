@@ -44,18 +44,21 @@ class Faults:
         self._refused[kind] = (count + 1, text)
 
     def sentences(self, *, waiting: int, closed: bool) -> list[str]:
-        """Return what happened, the cause first; ``waiting`` records are still in memory."""
+        """Return what happened, the cause first; ``waiting`` records are still in memory.
+
+        Once the writer is ``closed``, these are not in the file and never will be.
+        """
+        dropped = self.dropped + (waiting if closed else 0)
         told = [f"{text} ({name}) after {count} records" for name, (text, count) in self._first.items()]
         if self.kept:
-            if waiting:
-                fate = "no" if closed else "not yet"
-            else:
-                fate = "no" if self.dropped >= self.kept else "yes"
-            lost = f", {self.dropped} lost" if self.dropped else ""
+            fate = "no" if waiting or dropped >= self.kept else "yes"
+            if waiting and not closed:
+                fate = "not yet"
+            lost = f", {dropped} lost" if dropped else ""
             cause = told.pop(0) if told else "a write failed"
             told.insert(0, f"{cause}; {self.kept} kept in memory{lost}, written at the end: {fate}")
-        elif self.dropped:
-            told.insert(0, f"{self.dropped} records lost")
+        elif dropped:
+            told.insert(0, f"{dropped} records lost")
         if self.removed is not None:
             told.append(f"the recording was removed during the run; {self.removed} records lost")
         if self.replaced:

@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from sys import intern
 from types import MappingProxyType
@@ -21,6 +22,17 @@ from .files import Files, error_text, read_file
 from .runs import RunDirectory
 from .shard import MemoryShard
 
+
+@dataclass(frozen=True)
+class Kept:
+    """What the writer of a shard has in memory."""
+
+    #: Lines that the file could not take.
+    unwritten: Sequence[bytes] = ()
+    #: Lines that are in the file, too, and tell the most when it cannot be read: the first and the last.
+    outline: Sequence[bytes] = ()
+
+
 #: A longer line is no record of ours: results are bounded to 64 KiB.
 MAX_LINE = 16 * 1024 * 1024
 _CHUNK = 1 << 20
@@ -31,33 +43,65 @@ _BEGIN = re.compile(rb'\{"v":\d+,"kind":"')
 def read_run(
     run: RunDirectory | str | os.PathLike[str],
     extra: Sequence[MemoryShard] = (),
-    unwritten: Mapping[str, Sequence[bytes]] = MappingProxyType({}),
+    kept: Mapping[str, Kept] = MappingProxyType({}),
 ) -> Recording:
     """Return the recording of a run directory and of shards kept in memory; damage is counted, never raised.
 
-    ``unwritten`` has, by the names of their files, lines that shards could not take any more. Only a path at
-    which there is nothing to read at all is a RecordingError.
+    ``kept`` has, by the names of their files, what shards have in memory. Only a path at which there is
+    nothing to read at all is a RecordingError.
     """
     path = os.fspath(run.path) if isinstance(run, RunDirectory) else os.fspath(run)
-    if not os.path.isdir(path):
-        raise RecordingError(f"there is no run directory {path}")
     problems: list[str] = []
+    if not _is_there(path, problems):
+        raise RecordingError(f"there is no run directory {path}")
     header = _read_header(os.path.join(path, "run.json"), problems)
+    directory = os.path.join(path, "shards")
+    files = {*_shard_files(directory, problems), *(os.path.join(directory, name) for name in kept)}
     shards = []
-    for file in _shard_files(os.path.join(path, "shards"), problems):
+    for file in sorted(files):
         shard = ShardRecords(os.path.basename(file).removesuffix(".jsonl"))
+        in_memory = kept.get(os.path.basename(file), Kept())
         try:
             _fill(shard, _lines(file, shard))
-            _fill(shard, ((line, True) for line in unwritten.get(os.path.basename(file), ())))
         except OSError as exc:
             problems.append(f"shard {shard.name} cannot be read beyond its records so far: {error_text(exc)}")
+            _fill(shard, _not_in(shard, in_memory.outline))
+        _fill(shard, ((line, True) for line in in_memory.unwritten))
         shards.append(shard)
     return _assemble(header, shards, problems, extra)
 
 
-def read_memory(header: Fields, shards: Sequence[MemoryShard]) -> Recording:
-    """Return the recording of a run that had no directory; ``header`` is what run.json would have held."""
-    return _assemble(header, [], [], shards)
+def read_memory(
+    header: Fields,
+    shards: Sequence[MemoryShard],
+    kept: Mapping[str, Kept] = MappingProxyType({}),
+) -> Recording:
+    """Return the recording of a run that has no directory; ``header`` is what run.json would have held."""
+    found = []
+    for name, in_memory in kept.items():
+        shard = ShardRecords(name.removesuffix(".jsonl"))
+        _fill(shard, ((line, True) for line in (*in_memory.outline, *in_memory.unwritten)))
+        found.append(shard)
+    return _assemble(header, found, [], shards)
+
+
+def _is_there(path: str, problems: list[str]) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError as exc:
+        # It is there, or nobody can tell: what can be read below it decides.
+        problems.append(f"the run directory cannot be examined: {error_text(exc)}")
+        return True
+
+
+def _not_in(shard: ShardRecords, outline: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Yield the lines of an outline that were not read before the file failed."""
+    for line in outline:
+        fields = records.decode(line)
+        if fields != shard.header and fields not in shard.records:
+            yield line, True
 
 
 def iter_records(run: RunDirectory) -> Iterator[tuple[str, Fields]]:
@@ -74,6 +118,9 @@ def iter_records(run: RunDirectory) -> Iterator[tuple[str, Fields]]:
 def _assemble(
     header: Fields, shards: list[ShardRecords], problems: list[str], extra: Sequence[MemoryShard]
 ) -> Recording:
+    # An empty file was made, but could not be used: the records of its process are in memory.
+    names = {memory.name for memory in extra}
+    shards = [shard for shard in shards if shard.size or shard.count or shard.name not in names]
     for memory in extra:
         shard = ShardRecords(memory.name)
         _fill(shard, ((line, True) for line in memory.lines))

@@ -75,6 +75,7 @@ class ShardWriter:
         self._torn = False
         self._recreated = False
         self._header = b""
+        self._end = b""
         self._closed = False
         try:
             create_file(self.path)
@@ -84,13 +85,19 @@ class ShardWriter:
     @property
     def problems(self) -> list[str]:
         """Sentences that name every loss and every fault met."""
-        return self._faults.sentences(waiting=len(self._queue), closed=self._closed) + self._cap.sentences()
+        return self._sentences(closed=self._closed)
 
     @property
     def unwritten(self) -> list[bytes]:
         """The lines that are in memory only."""
         with self._lock:
             return list(self._queue)
+
+    @property
+    def outline(self) -> list[bytes]:
+        """The first and the last line of the file, for whoever finds that it cannot be read."""
+        with self._lock:
+            return [line for line in (self._header, self._end) if line and line not in self._queue]
 
     def append(self, kind: str, fields: Mapping[str, object]) -> bool:
         """Write one record; True when the kernel has it. Lets KeyboardInterrupt pass."""
@@ -108,6 +115,8 @@ class ShardWriter:
         with self._lock:
             if kind == "run" and not self._header:
                 self._header = line
+            elif kind == "end":
+                self._end = line
             if self._queue:
                 self._enqueue(line)
                 if self._clock.monotonic() >= self._retry_at:
@@ -133,11 +142,13 @@ class ShardWriter:
                     "written": self.written,
                     "bytes": self.bytes,
                 }
-                told["problems"] = _together(end, self.problems)
+                told["problems"] = _together(end, self._sentences(closed=True))
                 self.append("end", {**end, **told})
                 self._drain()
             self._closed = True
-            self._faults.dropped += len(self._queue)
+
+    def _sentences(self, *, closed: bool) -> list[str]:
+        return self._faults.sentences(waiting=len(self._queue), closed=closed) + self._cap.sentences()
 
     def _put(self, line: bytes) -> bool:
         """Write one line to the file, which is opened for it and closed at once."""
