@@ -94,6 +94,24 @@ def parse_line(line: bytes) -> Message:
     return cast("Message", message)
 
 
+def pid_in(message: Message) -> int:
+    """Return whom a message is about, 0 when it does not say."""
+    pid = message.get("pid")
+    return pid if isinstance(pid, int) else 0
+
+
+def names_in(message: Message) -> list[str]:
+    """Return the collectors that a message names."""
+    names = message.get("names")
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def timeout_in(message: Message) -> float:
+    """Return how long a message's sender waits."""
+    timeout = message.get("timeout")
+    return float(timeout) if isinstance(timeout, (int, float)) else 1.0
+
+
 class Channel:
     """The asking side. Nothing here raises, and nothing waits beyond its deadline."""
 

@@ -63,6 +63,8 @@ class Desk:
         self.shard = shard
         self.watched = watched
         self.troubles: list[str] = []
+        #: Name -> process id of the workers that are there, which the process collector tells apart.
+        self.workers: dict[str, int] = {}
         self.recorder = ThreadRecorder(role, (), plan.interval, shard)
 
     @classmethod
@@ -71,7 +73,7 @@ class Desk:
         pid = os.getpid()
         shard = ShardWriter(run.shard("recorder", pid))
         header = _header(plan, list(plan.collectors), plan.pid)
-        shard.append("run", shard_header(plan.name, "recorder", recorder=header))
+        shard.append("run", shard_header(plan.name, "recorder", recorder=header, **_place(plan)))
         desk = cls(plan, shard, "recorder", plan.pid)
         desk.add(plan.collectors, None)
         return desk
@@ -81,7 +83,8 @@ class Desk:
         """Open a shard for what runs for the single tests of process ``pid``."""
         role = "process-live" if role == "main" else f"{role}-process-live"
         shard = ShardWriter(run.shard(role, pid))
-        shard.append("run", shard_header(plan.name, role, recorder=_header(plan, [], pid)))
+        header = _header(plan, [], pid)
+        shard.append("run", shard_header(plan.name, role, recorder=header, **_place(plan)))
         desk = cls(plan, shard, role, pid)
         desk.recorder.start()
         return desk
@@ -95,8 +98,14 @@ class Desk:
                 self.troubles.append(f"{name}: {exc}")
 
     def _made(self, name: str, interval: float | None) -> DiagnosticCollector:
+        if name == "process" and self.plan.shared and self.watched == self.plan.pid:
+            from ..collectors.workers import WorkersCollector
+
+            return WorkersCollector(self.workers)
         try:
             collector = load(name, pid=self.watched) if name in WATCHING else load(name)
+            if name == "process":
+                setattr(collector, "workers", self.workers)  # noqa: B010 - of this collector alone
         except ConfigurationError as exc:
             raise ConfigurationError(
                 f"{exc} (in the recorder process; --diagnostics-recorder=thread collects in pytest's own)"
@@ -118,6 +127,10 @@ def _listen(plan: Plan) -> tuple[Listener | None, list[str]]:
         return Listener(from_printable(plan.address)), []
     except OSError as exc:
         return None, [f"cannot be asked anything: no socket ({exc})"]
+
+
+def _place(plan: Plan) -> dict[str, object]:
+    return {"host": plan.host} if plan.host else {}
 
 
 def _header(plan: Plan, names: list[str], watched: int) -> dict[str, object]:

@@ -25,6 +25,16 @@ class Plan:
     burst: bool = True
     #: What the watched process is called in records.
     role: str = "main"
+    #: Where xdist's workers of another host share a recorder: the directory that is removed at the end. Such
+    #: a recorder ends with the last of them, whichever started it.
+    temporary: str = ""
+    #: That host's name in records; empty for the host of the process that made the run.
+    host: str = ""
+
+    @property
+    def shared(self) -> bool:
+        """Whether it ends with the last of several processes instead of with one."""
+        return bool(self.temporary)
 
     def to_json(self) -> str:
         """Return the text."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import select
+import shutil
 from collections import OrderedDict
 from collections.abc import Callable
 from math import inf
@@ -16,11 +17,12 @@ from ..core.model import DiagnosticResult, JsonValue
 from ..core.threads import start_thread
 from ..storage import records
 from ..storage.runs import RunDirectory
-from .channel import Listener, Message, Talk
+from .channel import Listener, Message, Talk, names_in, pid_in, timeout_in
 from .follow import Followed, Follower
 from .main import LAST_SECONDS, Desk
+from .ourselves import Ourselves
 from .plan import GIVEN_UP, Plan
-from .watched import Scheduled, Stall, Watched
+from .watched import Stall, Watched
 
 #: How often the watched processes are looked at, and how often while one of them is stopped.
 LOOK_SECONDS = 0.5
@@ -39,6 +41,8 @@ DENSE_JITTER = 0.2
 DUMB_SECONDS = 1.0
 #: Collections that nobody fetched.
 MAX_TAGS = 256
+#: How long after the death of the last worker of a host another one may take its place.
+REPLACEMENT_SECONDS = 10.0
 
 
 class Service:
@@ -56,9 +60,9 @@ class Service:
         self._watched: dict[int, Watched] = {}
         #: Processes whose end was told.
         self._told: set[int] = set()
-        self._own = Scheduled("self")
-        self._own_before = self._own.running()
-        self._own_throttled = self._own.throttled()
+        #: Since when nobody is watched.
+        self._alone_since = inf
+        self._ourselves = Ourselves()
         self._look_at = self._clock.monotonic()
         self._dense = plan.burst and plan.interval > DENSE_INTERVAL_SECONDS
         #: When a long test is to be sampled next, or when a test becomes one.
@@ -75,6 +79,7 @@ class Service:
             "add_session": self._add_session,
             "remove": self._remove,
             "watch": self._watch_asker,
+            "leave": self._leave,
             "finish": self._begin_finish,
         }
 
@@ -84,7 +89,7 @@ class Service:
             self._poll.register(self._listener, select.POLLIN)
         reason = "process ended"
         try:
-            if self._watch(self.plan.pid, self.plan.role, self.plan.start_ticks):
+            if self._watch(self.plan.pid, self.plan.role, self.plan.start_ticks) or self.plan.shared:
                 reason = self._serve()
             else:
                 self._read_on()
@@ -106,13 +111,15 @@ class Service:
                 self._take_leave(watched)
             if now >= self._look_at:
                 self._look(now)
-            if self.plan.pid not in self._watched:
+            if self._is_over(now):
                 return "process ended"
             self._sample_densely(now)
 
     def _look(self, now: float) -> None:
         late = now - self._look_at
-        self._look_at_ourselves(late, now)
+        if late >= LATE_SECONDS:
+            self._gap(*self._ourselves.why_late(late, now))
+        self._ourselves.look()
         self._read_on()
         pause = LOOK_SECONDS
         for watched in list(self._watched.values()):
@@ -125,10 +132,18 @@ class Service:
                 if not watched.is_there():
                     self._take_leave(watched)
         if os.getppid() == self.plan.pid or self._is_given_up():
-            self._watched.pop(self.plan.pid, None)
+            self._watched.clear()
+            self._alone_since = -inf
         self._look_at = now + pause
         if self._dense:
             self._dense_at = min(self._dense_at, self._next_long(now))
+
+    def _is_over(self, now: float) -> bool:
+        """Return whether nobody is left to be watched, nor to be expected."""
+        if not self.plan.shared:
+            return self.plan.pid not in self._watched
+        self._alone_since = inf if self._watched else min(self._alone_since, now)
+        return now - self._alone_since >= REPLACEMENT_SECONDS
 
     def _is_given_up(self) -> bool:
         return os.path.exists(self.run_directory.path / GIVEN_UP)
@@ -142,6 +157,8 @@ class Service:
             return False  # gone already, of another machine, or not ours to see
         if watched.fileno() >= 0:
             self._poll.register(watched.fileno(), select.POLLIN)
+        if role != "main":
+            self.session.workers[role] = pid
         return True
 
     def _read_on(self) -> None:
@@ -157,45 +174,28 @@ class Service:
         for stall in watched.last_words():
             self._tell_stall(stall, watched)
         self._read_on()
+        self._forget(watched)
+        self._tell_ended(ending)
+
+    def _forget(self, watched: Watched) -> None:
         del self._watched[watched.pid]
+        self.session.workers.pop(watched.role, None)
         if watched.fileno() >= 0:
             self._poll.unregister(watched.fileno())
         watched.close()
-        self._tell_ended(ending)
 
     def _tell_ended(self, ending: dict[str, JsonValue]) -> None:
         now = self._clock.monotonic()
-        pid = _pid(ending)
+        pid = pid_in(ending)
         self._told.add(pid)
         everyone = list(self._follower.processes.values())
         own = [followed for followed in everyone if followed.pid == pid]
         if any(followed.ended for followed in own):
             return
         # The main process' end is that of its workers, too.
-        lost = everyone if pid == self.plan.pid else own
+        lost = everyone if pid == self.plan.pid and not self.plan.shared else own
         ending["running"] = [told for told in (followed.told() for followed in lost) if told is not None]
         self._event("process_ended", now, ending)
-
-    def _look_at_ourselves(self, late: float, now: float) -> None:
-        """Tell when we did not run ourselves: what we say of others then is about us all."""
-        before, self._own_before = self._own_before, self._own.running()
-        throttled_before, self._own_throttled = self._own_throttled, self._own.throttled()
-        if late < LATE_SECONDS:
-            return
-        wait = None
-        if before is not None and self._own_before is not None:
-            wait = self._own_before.wait - before.wait
-        throttled = self._own_throttled - throttled_before
-        kind = "recorder_stopped"
-        if wait is not None and wait >= 0.5 * late:
-            kind = "recorder_throttled" if throttled >= 0.5 * wait else "recorder_starved"
-        evidence: dict[str, JsonValue] = {
-            "start": now - late,
-            "seconds": round(late, 6),
-            "wait_seconds": None if wait is None else round(wait, 6),
-            "throttled_seconds": round(throttled, 6),
-        }
-        self._gap(kind, now, evidence)
 
     def _tell_stall(self, stall: Stall, watched: Watched) -> None:
         who: dict[str, JsonValue] = {"pid": watched.pid, "worker": watched.role}
@@ -277,7 +277,7 @@ class Service:
             talk.answer({"error": str(exc)})
 
     def _desks_of(self, message: Message) -> list[Desk]:
-        own = self._desks.get(_pid(message))
+        own = self._desks.get(pid_in(message))
         return [self.session] if own is None else [self.session, own]
 
     def _demands(self, message: Message) -> list[Demand]:
@@ -301,7 +301,7 @@ class Service:
         self._aside(lambda: self._answer_with(demands, message, talk))
 
     def _answer_with(self, demands: list[Demand], message: Message, talk: Talk) -> None:
-        deadline = self._clock.monotonic() + _timeout(message)
+        deadline = self._clock.monotonic() + timeout_in(message)
         results: dict[str, JsonValue] = {}
         missing: list[str] = []
         for demand in demands:
@@ -313,32 +313,50 @@ class Service:
 
     def _add(self, message: Message, talk: Talk) -> None:
         talk.close()
-        pid = _pid(message)
+        pid = pid_in(message)
         desk = self._desks.get(pid)
         if desk is None:
             role = str(message.get("role") or "main")
             desk = self._desks[pid] = Desk.for_tests(self.run_directory, self.plan, role, pid)
         interval = message.get("interval")
-        desk.add(_names(message), float(interval) if isinstance(interval, (int, float)) else None)
+        desk.add(names_in(message), float(interval) if isinstance(interval, (int, float)) else None)
 
     def _add_session(self, message: Message, talk: Talk) -> None:
         talk.close()
-        self.session.add(_names(message), None)
+        self.session.add(names_in(message), None)
 
     def _watch_asker(self, message: Message, talk: Talk) -> None:
         talk.close()
         pid = talk.pid
-        if pid > 0 and pid == _pid(message) and pid not in self._watched:
+        if pid > 0 and pid == pid_in(message) and pid not in self._watched:
             self._watch(pid, str(message.get("role") or "main"), None)
 
+    def _leave(self, message: Message, talk: Talk) -> None:
+        """Let a process go; the last one that shares this recorder takes home what was recorded."""
+        pid = pid_in(message)
+        self._told.add(pid)
+        self._read_on()
+        if pid in self._watched:
+            self._forget(self._watched[pid])
+        if self.plan.shared and not self._watched:
+            self._begin_finish(message, talk)
+            return
+        desk = self._desks.pop(pid, None)
+        self._aside(lambda: self._answer_left(desk, message, talk))
+
+    def _answer_left(self, desk: Desk | None, message: Message, talk: Talk) -> None:
+        if desk is not None:
+            desk.close("finished", timeout_in(message))
+        talk.answer({"last": False})
+
     def _remove(self, message: Message, talk: Talk) -> None:
-        desk = self._desks.get(_pid(message))
+        desk = self._desks.get(pid_in(message))
         self._aside(lambda: self._answer_removed(desk, message, talk))
 
     def _answer_removed(self, desk: Desk | None, message: Message, talk: Talk) -> None:
         late = []
-        deadline = self._clock.monotonic() + _timeout(message)
-        for name in _names(message):
+        deadline = self._clock.monotonic() + timeout_in(message)
+        for name in names_in(message):
             if desk is not None and name in desk.recorder.names:
                 remaining = max(0.0, deadline - self._clock.monotonic())
                 if not desk.recorder.manager.remove_collector(name, remaining):
@@ -346,7 +364,7 @@ class Service:
         talk.answer({"late": late})
 
     def _begin_finish(self, message: Message, talk: Talk) -> None:
-        self._finish = talk, _timeout(message)
+        self._finish = talk, timeout_in(message)
 
     def _aside(self, call: Callable[[], None]) -> None:
         """Do what may have to wait in a thread of its own."""
@@ -366,22 +384,10 @@ class Service:
         if self._listener is not None:
             self._listener.close()
         if talk is not None:
-            talk.answer({"ended": True})
-
-
-def _pid(message: Message) -> int:
-    pid = message.get("pid")
-    return pid if isinstance(pid, int) else 0
-
-
-def _names(message: Message) -> list[str]:
-    names = message.get("names")
-    return [str(name) for name in names] if isinstance(names, list) else []
-
-
-def _timeout(message: Message) -> float:
-    timeout = message.get("timeout")
-    return float(timeout) if isinstance(timeout, (int, float)) else 1.0
+            talk.answer({"ended": True, "last": True})
+        elif self.plan.shared:
+            # Nobody is left who could take home what was recorded.
+            shutil.rmtree(self.plan.temporary, ignore_errors=True)
 
 
 def _fields(result: DiagnosticResult) -> JsonValue:

@@ -1,0 +1,42 @@
+"""Why a recorder process was late itself: what it says of others then is about them all."""
+
+from __future__ import annotations
+
+from ..core.model import JsonValue
+from .watched import Scheduled
+
+#: The share of a delay that a cause has to cover.
+MOST = 0.5
+
+
+class Ourselves:
+    """What the scheduler has counted for this process, from one look to the next."""
+
+    def __init__(self) -> None:
+        self._scheduled = Scheduled("self")
+        self.look()
+
+    def look(self) -> None:
+        """Remember the counters."""
+        self._before = self._scheduled.running()
+        self._throttled_before = self._scheduled.throttled()
+
+    def why_late(self, late: float, now: float) -> tuple[str, float, dict[str, JsonValue]]:
+        """Return the kind of a gap that lasted ``late`` seconds until ``now``, its end and the evidence."""
+        running, wait = self._scheduled.running(), None
+        if running is not None and self._before is not None:
+            wait = running.wait - self._before.wait
+        throttled = self._scheduled.throttled() - self._throttled_before
+        kind = "recorder_stopped"
+        if wait is not None and wait >= MOST * late:
+            kind = "recorder_throttled" if throttled >= MOST * wait else "recorder_starved"
+        return (
+            kind,
+            now,
+            {
+                "start": now - late,
+                "seconds": round(late, 6),
+                "wait_seconds": None if wait is None else round(wait, 6),
+                "throttled_seconds": round(throttled, 6),
+            },
+        )
