@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from ..storage.files import Files
 
 #: Of what was appended since the last look, the end suffices: tests follow each other.
 TAIL_BYTES = 64 * 1024
+#: File systems note times in ticks of a clock: of milliseconds mostly, of two seconds at worst.
+SETTLED_NS = 2_100_000_000
 #: Shards of what only collects have no tests.
 _NO_TESTS = ("recorder", "live")
 _TEST = b'{"v":%d,"kind":"test"' % records.FORMAT_VERSION
@@ -95,6 +98,7 @@ class Follower:
         """``directory`` is that of the shards."""
         self._directory = directory
         self._modified = -1
+        self._wall_ns = time.time_ns
         self.processes: dict[str, Followed] = {}
 
     def read_on(self) -> list[Followed]:
@@ -103,7 +107,9 @@ class Follower:
         with suppress(OSError):
             modified = os.stat(self._directory).st_mtime_ns
             if modified != self._modified:
-                self._modified = modified
+                # What is made within the same tick of a coarse clock does not change the time again.
+                settled = self._wall_ns() - modified > SETTLED_NS
+                self._modified = modified if settled else -1
                 new = self._look_around()
         for followed in self.processes.values():
             if not followed.ended:

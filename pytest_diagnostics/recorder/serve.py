@@ -104,10 +104,12 @@ class Service:
             pause = min(self._look_at, self._dense_at) - self._clock.monotonic()
             ready = dict(self._poll.poll(max(0.0, 1000 * pause)))
             now = self._clock.monotonic()
+            # Before anything is heard: what is watched from then on has the number of a closed connection.
+            gone = [one for one in self._watched.values() if one.fileno() in ready]
             self._hear(ready, now)
             if self._finish is not None:
                 return "finished"
-            for watched in [one for one in self._watched.values() if one.fileno() in ready]:
+            for watched in gone:
                 self._take_leave(watched)
             if now >= self._look_at:
                 self._look(now)

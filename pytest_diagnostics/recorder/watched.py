@@ -266,7 +266,9 @@ class Watched:
         except (UnavailableError, OSError):
             return None
         fields = stat.rpartition(b")")[2].split()
-        if fields[0] not in (b"Z", b"X") or len(fields) < 50 or int(fields[19]) != self._started:
+        if fields[0] not in (b"Z", b"X") or len(fields) < 50:
+            return None
+        if self._started is not None and int(fields[19]) != self._started:
             return None
         return int(fields[49]) if os.geteuid() in (owner, 0) else None
 
