@@ -23,6 +23,11 @@ def series_of(recording: Recording, interval: float) -> tuple[list[Series], int]
     They keep the order of their shards and their collectors' data. Of too many, the telling ones stay, then
     the long ones: those of processes that came and went are many and short.
     """
+    bursting = {
+        shard.name
+        for shard in recording.shards
+        if any(fields.get("event") == "burst" for fields in shard.of_kind("event"))
+    }
     columns = [
         (shard, results, column)
         for shard in recording.shards
@@ -38,7 +43,10 @@ def series_of(recording: Recording, interval: float) -> tuple[list[Series], int]
     for shard, results, column in columns:
         distance = distances.get(id(results))
         if distance is None:
-            distance = distances[id(results)] = GAP_INTERVALS * typical_interval(results.times, interval)
+            usual = typical_interval(results.times, interval)
+            # Between bursts the run's own interval is no gap.
+            usual = max(usual, interval) if shard.name in bursting else usual
+            distance = distances[id(results)] = GAP_INTERVALS * usual
         times, values = thin(*_with_gaps(column, shard.zero, distance), MAX_POINTS)
         series.append(
             Series(

@@ -170,10 +170,10 @@ def _silence(process: Watched, recorders: list[ShardRecords]) -> str:
         sampled = (
             f", after its last sample {span(last - shard.zero)} into the run" if last is not None else ""
         )
-        return f"nothing was left to see it: its recorder stopped at the same time{sampled}"
+        return f"nothing was left to see it, its recorder stopped at the same time{sampled}"
     for shard in process.shards:
         if text(mapping(shard.header, "recorder"), "kind") == "thread":
-            return "nothing was left to see it: its recorder was a thread of it"
+            return "nothing was left to see it, its recorder was a thread of it"
     return "no recorder watched it"
 
 
@@ -298,7 +298,7 @@ def _evidence(ending: Ending, running: _Running | None, source: str, shard: Shar
     if running is not None:
         yield f"the test: {running.source}"
     if ending["last_rss_bytes"] is not None:
-        yield f"RSS: the last sample in shard {shard.name}"
+        yield f"RSS: /proc/{ending['pid']}/stat, as last read by the recorder (shard {shard.name})"
     for key, counts in ending["oom_kills"].items():
         yield f"{_KILL_SOURCES[key]}: {counts[0]} before, {counts[1]} after"
 

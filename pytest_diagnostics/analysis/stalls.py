@@ -165,6 +165,7 @@ def _detail(kind: str, details: Fields, length: float) -> str:
     if kind == "suspend":
         return f"the machine was suspended for {number(details, 'suspended_seconds') or 0.0:.3g} s"
     who = text(details, "worker", "main")
+    who = "the pytest process" if who == "main" else f"worker {who}"
     known = {
         "stopped": f"{who} was stopped for {span(length)}, by a signal or a debugger (its state in /proc)",
         "starved": f"{who} waited {told('wait_seconds')} of {span(length)} for a CPU (its schedstat)",

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ..analysis.endings import subject
 from ..analysis.schema import Attempt, CollectorState, Fixture, Summary
 from ..analysis.summary import STILL_RUNNING
 from .incidents import Banner, banners, gap_row, recorded_by
@@ -294,13 +295,21 @@ def _cost(summary: Summary) -> str:
 def page(summary: Summary) -> PageView:
     """All words and short tables of the page."""
     health = summary["health"]
+    good, health_line, problems = health["state"] == "good", health["line"], health["problems"]
+    told = {f"{subject(ending)} {ending['sentence']}" for ending in summary["endings"]}
+    if told & set(problems):  # the banners say it
+        problems = [problem for problem in problems if problem not in told]
+        more = (
+            f"{counted(len(problems), 'more problem')} beside it:" if problems else "Nothing else is missing."
+        )
+        health_line = f"Records end as told above. {more}"
     return PageView(
         headline=headline(summary),
         banners=banners(summary),
-        health_good=health["state"] == "good",
+        health_good=good,
         # The line may begin with the state, which stands before it in bold already.
-        health_line=line(health["line"].removeprefix(f"{health['state']}: ")),
-        problems=[line(problem) for problem in health["problems"]],
+        health_line=line(health_line.removeprefix(f"{health['state']}: ")),
+        problems=[line(problem) for problem in problems],
         recorded_by=recorded_by(summary),
         cost=_cost(summary),
         tops=top_lists(summary),
