@@ -9,7 +9,7 @@ from ..core.model import HealthState
 from ..core.recording import CollectorResults, Fields, Recording, ShardRecords, mapping, number, text, whole
 from .attempts import running_phase
 from .endings import subject
-from .processes import is_recorder_process, pid_of, where
+from .processes import host_of, is_recorder_process, pid_of, where
 from .schema import Attempt, CollectorState, Cost, Ending, Gap, HealthSummary, RecorderState, Run, ShardState
 from .stalls import MISSING, OF_RECORDER, lost_seconds
 from .words import span
@@ -79,12 +79,17 @@ def recorders_of(recording: Recording, interval: float) -> list[RecorderState]:
             states.append(
                 RecorderState(
                     kind=text(details, "kind", "thread"),
-                    where=text(details, "where") or where(shard),
+                    where=_told_where(details, shard),
                     interval_seconds=number(details, "interval_seconds") or interval,
                     collectors=[str(name) for name in names] if isinstance(names, list) else [],
                 )
             )
     return states
+
+
+def _told_where(details: Fields, shard: ShardRecords) -> str:
+    told = text(details, "where")
+    return f"{told} on {host_of(shard)}" if told and host_of(shard) else told or where(shard)
 
 
 def shards_of(recording: Recording) -> list[ShardState]:

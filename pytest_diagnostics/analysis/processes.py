@@ -51,6 +51,11 @@ def worker_of(shard: ShardRecords) -> str:
     return "main" if first in _BESIDE or not first else first
 
 
+def host_of(shard: ShardRecords) -> str:
+    """Return the host of a shard's process; empty for the host of the process that made the run."""
+    return text(shard.header, "host")
+
+
 def main_pid(recording: Recording) -> int:
     """Return the id of the process that made the run, 0 when nothing tells."""
     told = whole(mapping(recording.header, "process"), "pid")
@@ -72,8 +77,9 @@ def watched_of(recording: Recording) -> dict[int, Watched]:
 
 def where(shard: ShardRecords) -> str:
     """Return a shard's process as a person would call it."""
+    host = f" on {host_of(shard)}" if host_of(shard) else ""
     told = text(mapping(shard.header, "recorder"), "where")
     if told:
-        return told
+        return told + host
     role, _, pid = shard.name.rpartition("-")
-    return f"{role} (pid {pid})" if role else shard.name
+    return (f"{role} (pid {pid})" if role else shard.name) + host

@@ -36,7 +36,12 @@ def summarise(recording: Recording, *, alive: bool = False) -> Summary:
     tests = [attempt for attempt, _ in attempts]
     for (attempt, ended), until in zip(attempts, _next_starts(tests), strict=True):
         attempt["samples"] = windows.cut(
-            attempt["pid"], attempt["start_seconds"], ended, until=until, nearest=_deserves_nearest(attempt)
+            attempt["pid"],
+            attempt["start_seconds"],
+            ended,
+            until=until,
+            worker=attempt["worker"],
+            nearest=_deserves_nearest(attempt),
         )
     run = _run(recording, tests, endings, end)
     if not gone:

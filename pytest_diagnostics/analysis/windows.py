@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 
 from ..core.recording import CollectorResults, Column, Recording, ShardRecords, text
+from .processes import host_of, is_recorder_process, pid_of, worker_of
 from .schema import Sampled
 
 #: Series in one test's samples, the most telling first.
@@ -26,7 +28,7 @@ _TELLING = tuple(
     for pattern in (
         r"cpu\.usage_percent",
         r"memory\.(available_bytes|percent)",
-        r"process\.(rss_bytes|cpu_percent|children_rss_bytes)",
+        r"process\.(rss_bytes|cpu_percent|children_rss_bytes|workers\[[^]]*\]\.(rss_bytes|cpu_percent))",
         r"cgroup\.throttled_percent",
         r"pressure\b.*(some|full)_percent",
         r"cpu\.(steal_percent|iowait_percent|load_avg_1m)",
@@ -51,6 +53,9 @@ _BUILT_IN = frozenset(
         "cassandra_indexes",
     }
 )
+
+#: What the process collector says of one of several workers.
+_OF_WORKER = re.compile(r"process\.workers\[([^]]*)\]\.")
 
 
 def rank(series: str, collector: str) -> int | None:
@@ -79,6 +84,7 @@ def typical_interval(times: Sequence[float], default: float) -> float:
 class _Track:
     """The chosen series of one collector, and a memory of what single samples look like."""
 
+    collector: str
     times: Sequence[float]
     reach: float
     columns: list[Column] = field(default_factory=list)
@@ -132,41 +138,66 @@ class Windows:
     def __init__(self, recording: Recording, interval: float) -> None:
         """``interval`` is the run's, for collectors that were too seldom to show theirs."""
         self._interval = interval
-        self._shared: list[tuple[float, _Track]] = []
-        self._private: dict[int, list[tuple[float, _Track]]] = {}
+        #: By host: what one machine sampled says nothing about the tests of another.
+        self._shared: dict[str, list[tuple[float, _Track]]] = defaultdict(list)
+        self._private: dict[tuple[str, int], list[tuple[float, _Track]]] = defaultdict(list)
+        self._of_worker: dict[tuple[str, str], list[tuple[float, _Track]]] = defaultdict(list)
+        self._hosts: dict[tuple[str, int], str] = {}
         for shard in recording.shards:
-            tracks = [(shard.zero, track) for track in self._tracks(shard)]
-            pid = _test_by_test(shard)
-            if pid is None:
-                self._shared.extend(tracks)
-            else:
-                # What a process sampled for its own tests says nothing about another worker's.
-                self._private.setdefault(pid, []).extend(tracks)
+            host, pid = host_of(shard), _test_by_test(shard)
+            if not is_recorder_process(shard):
+                self._hosts[worker_of(shard), pid_of(shard)] = host
+            for worker, found in self._tracks(shard).items():
+                tracks = [(shard.zero, track) for track in found]
+                if pid is not None:
+                    # What a process sampled for its own tests says nothing about another worker's.
+                    self._private[host, pid] += tracks
+                elif worker:
+                    self._of_worker[host, worker] += tracks
+                else:
+                    self._shared[host] += tracks
 
     def cut(
-        self, pid: int, start: float, end: float, *, until: float, nearest: bool = True
+        self,
+        pid: int,
+        start: float,
+        end: float,
+        *,
+        until: float,
+        worker: str = "main",
+        nearest: bool = True,
     ) -> dict[str, Sampled]:
-        """Return what was sampled between two moments, for a test of this process.
+        """Return what was sampled between two moments, for a test of this process: on its own host.
 
         Collectors that ran for this test alone made their final collection after its teardown: theirs
         counts up to ``until``. ``nearest`` shows the nearest sample where none lies inside.
         """
-        own: dict[str, Sampled] = {}
-        for zero, track in self._private.get(pid, ()):
-            track.cut(start + zero, until + zero, own, nearest=False)
+        host = self._hosts.get((worker, pid), "")
         samples: dict[str, Sampled] = {}
-        for zero, track in self._shared:
+        own = self._of_worker.get((host, worker), ())
+        for zero, track in own:
             track.cut(start + zero, end + zero, samples, nearest=nearest)
-        samples.update(own)
+        for zero, track in self._shared.get(host, ()):
+            # The process that the workers descend from runs no test.
+            if not own or track.collector != "process":
+                track.cut(start + zero, end + zero, samples, nearest=nearest)
+        for zero, track in self._private.get((host, pid), ()):
+            track.cut(start + zero, until + zero, samples, nearest=False)
         return samples if len(samples) <= MAX_SERIES else dict(list(samples.items())[:MAX_SERIES])
 
-    def _tracks(self, shard: ShardRecords) -> list[_Track]:
-        ranked: list[tuple[int, str, Column, CollectorResults]] = []
+    def _tracks(self, shard: ShardRecords) -> dict[str, list[_Track]]:
+        """Return the chosen series of a shard: those of each worker by its name, all others by ""."""
+        ranked: dict[str, list[tuple[int, str, Column, CollectorResults]]] = defaultdict(list)
         for results in shard.collectors.values():
             for column in results.columns.values():
                 position = rank(column.name, results.name)
                 if position is not None:
-                    ranked.append((position, column.name, column, results))
+                    worker = _OF_WORKER.match(column.name) if results.name == "process" else None
+                    entry = (position, column.name, column, results)
+                    ranked[worker[1] if worker is not None else ""].append(entry)
+        return {worker: self._best(found) for worker, found in ranked.items()}
+
+    def _best(self, ranked: list[tuple[int, str, Column, CollectorResults]]) -> list[_Track]:
         ranked.sort(key=lambda entry: entry[:2])
         ranked = ranked[:MAX_SERIES]
         foreign = [entry for entry in ranked if entry[0] == len(_TELLING)]
@@ -176,7 +207,7 @@ class Windows:
             track = tracks.get(results.name)
             if track is None:
                 reach = NEAREST_INTERVALS * typical_interval(results.times, self._interval)
-                track = tracks[results.name] = _Track(results.times, reach, nearest=nearest)
+                track = tracks[results.name] = _Track(results.name, results.times, reach, nearest=nearest)
             track.columns.append(column)
         return list(tracks.values())
 
