@@ -189,6 +189,8 @@ class Service:
     def _tell_ended(self, ending: dict[str, JsonValue]) -> None:
         now = self._clock.monotonic()
         pid = pid_in(ending)
+        if pid in self._told:
+            return
         self._told.add(pid)
         everyone = list(self._follower.processes.values())
         own = [followed for followed in everyone if followed.pid == pid]

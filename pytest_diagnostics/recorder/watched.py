@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from ..core.clock import SystemClock
 from ..core.errors import UnavailableError
 from ..core.model import JsonValue
 from ..storage.alive import start_ticks
@@ -123,6 +124,8 @@ class Watched:
         self.rss_bytes: int | None = None
         self.rss_at: float | None = None
         self._kills_before = self._oom_kills()
+        for _ in self.look(SystemClock().monotonic()):
+            pass  # the first look tells of no stretch, but of the memory held
 
     @staticmethod
     def missed(pid: int, role: str) -> dict[str, JsonValue]:
@@ -160,7 +163,7 @@ class Watched:
         except (UnavailableError, OSError):
             return
         parsed = parsers.process_stat(stat)
-        if parsed is not None:
+        if parsed is not None and parsed.rss_pages:  # a zombie has given its memory back
             self.rss_bytes, self.rss_at = parsed.rss_pages * self._PAGE, now
         state = stat.rpartition(b")")[2].split(None, 1)[0]
         before, self._before = self._before, self._scheduled.running()
