@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .recorder.kinds import Recorder
     from .recorder.process import ProcessRecorder
     from .recorder.thread import ThreadRecorder
+    from .remote import HostDirectory
     from .settings import Settings
     from .storage.runs import RunDirectory
     from .storage.shard import Shard
@@ -58,15 +59,26 @@ class Hosting:
         #: What collects in this process for the whole session.
         self.thread: ThreadRecorder | None = None
         self._given_up: list[str] = []
+        #: Whether this was the last worker of another host; None when nobody knows.
+        self.last: bool | None = None
 
     # -- the recorder process
 
-    def launch(self, run: RunDirectory | None) -> None:
-        """Start a recorder process, if that is wanted and possible; nothing waits for it."""
+    @property
+    def wants_process(self) -> bool:
+        """Whether a recorder process is to be started."""
         if self._settings.recorder != "process":
+            return False
+        # Sinks and the like see what is collected in this process only.
+        return self._settings.recorder_named or not self._objects_take_results()
+
+    def launch(self, run: RunDirectory | None, directory: HostDirectory | None = None) -> None:
+        """Start a recorder process, if that is wanted and possible; nothing waits for it.
+
+        ``directory`` is that of xdist's workers on another host, of which the first starts theirs.
+        """
+        if not self.wants_process:
             return
-        if not self._settings.recorder_named and self._objects_take_results():
-            return  # sinks and the like see what is collected in this process only
         if run is None:
             return  # nothing is on disk: it could not tell us anything
         from .recorder.channel import available, fresh_address, printable
@@ -87,7 +99,16 @@ class Hosting:
             collectors=self.names if self._settings.scope == "session" else (),
             interval=self._settings.interval,
             burst=self._settings.burst == "on",
+            role=self._worker,
+            temporary=directory.path if directory is not None else "",
+            host=directory.host if directory is not None else "",
         )
+        if directory is not None:
+            plan, first = directory.elect(plan)
+            directory.host = plan.host
+            if not first:
+                self.join(run, plan.to_json())
+                return
         recorder = ProcessRecorder(run, plan, self._worker)
         try:
             recorder.start()
@@ -214,7 +235,7 @@ class Hosting:
         if self._worker == "main":
             self._guard(self.process.stop, max(0.5, deadline - clock.monotonic()))
         else:
-            self.process.leave()
+            self.last = self.process.leave(max(0.5, deadline - clock.monotonic()))
 
     @property
     def problems(self) -> list[str]:

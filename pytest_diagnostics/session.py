@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,16 +14,25 @@ from .guard import Guard
 from .hosting import Hosting
 from .live import LiveCollectors
 from .phases import PhaseHooks
+from .remote import HostDirectory
 from .selection import names_of
 from .settings import Settings
 from .storage.runs import create_run, retain, shard_header
 from .storage.shard import MemoryShard, Shard, ShardWriter
 from .system.peak import session_peak_bytes
 from .system.usage import open_usage_reader
-from .workers import BroughtShard, brought_home, given_by_controller, take_home, tell_worker
+from .workers import (
+    MAX_BROUGHT_BYTES,
+    BroughtShard,
+    brought_home,
+    given_by_controller,
+    take_home,
+    tell_worker,
+)
 
 if TYPE_CHECKING:
     from .analysis.schema import Summary
+    from .remote import Errand
     from .storage.runs import RunDirectory
 
 #: How long the end of a run may wait for its collectors.
@@ -63,6 +72,8 @@ class DiagnosticsSession:
         self.phases: PhaseHooks | None = None
         self.summary: Summary | None = None
         self.report: str | None = None
+        #: Where the workers of another host record, when this is one of them.
+        self.directory: HostDirectory | None = None
         self._main_shard: Shard | None = None
         #: False before the session starts, as with --markers, and once it was summarised.
         self._open = False
@@ -97,9 +108,7 @@ class DiagnosticsSession:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:
         """Take home what a worker could not write to the run's directory."""
-        lines = self.guard(brought_home, node)
-        if lines:
-            self.shards.append((f"brought-{len(self.shards)}", BroughtShard(lines)))
+        self.guard(self._welcome, node)
 
     def pytest_report_header(self) -> str | None:
         """Say in one line what is recorded and where."""
@@ -146,7 +155,7 @@ class DiagnosticsSession:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show what was slow, what was hungry, where the report is, and how well we did."""
-        if self.guard.active:
+        if self.guard.active and self.worker == "main":  # a worker of another host may have a terminal
             self.guard(self._write_terminal, terminalreporter)
 
     def pytest_unconfigure(self) -> None:
@@ -160,6 +169,8 @@ class DiagnosticsSession:
 
         if self.worker != "main":
             self.run = self.given.run
+            if self.given.errand is not None and self.hosting.wants_process:
+                self._enter(self.given.errand)
             return
         self.header = {
             "environment": environment(self.config),
@@ -176,9 +187,32 @@ class DiagnosticsSession:
             self.given.refusal = str(exc)
             self.guard.note(f"nothing is on disk: {exc}")
 
+    def _enter(self, errand: Errand) -> None:
+        """Record to a directory of this host, as long as there is a recorder that takes care of it."""
+        from .recorder.launch import refusal
+
+        reason = refusal()
+        if reason is not None:
+            self.guard.note(f"no recorder process: {reason}")
+            return
+        self.directory = HostDirectory(errand)
+        self.run = self.directory.run
+
+    def _welcome(self, node: object) -> None:
+        """Take what a worker brings home; of one of another host that brings nothing, say so at the end."""
+        shards, left_out = brought_home(node)
+        for name, lines in shards.items():
+            self.shards.append((name, BroughtShard(name, lines)))
+        if left_out:
+            limit = MAX_BROUGHT_BYTES // 1024 // 1024
+            self.guard.note(f"{left_out} records of a worker left out: more than {limit} MiB to bring home")
+
     def _start_process(self) -> None:
         if self.worker == "main":
             self.hosting.launch(self.run)
+        elif self.directory is not None:
+            self.hosting.launch(self.run, self.directory)
+            self.given.host = self.directory.host
         elif self.run is not None and self.given.recorder:
             self.hosting.join(self.run, self.given.recorder)
 
@@ -203,6 +237,8 @@ class DiagnosticsSession:
                 shard = MemoryShard(f"{role}-{pid}")
         name = self.run.name if self.run is not None else "in-memory"
         more: dict[str, object] = {} if recorder is None else {"recorder": recorder}
+        if self.given.host:
+            more["host"] = self.given.host
         shard.append("run", shard_header(name, role, **more))
         self.shards.append((f"{role}-{pid}", shard))
         return shard
@@ -230,7 +266,7 @@ class DiagnosticsSession:
         if self.phases is not None:
             self.guard(self.phases.reader.release)
         if self.worker != "main":
-            self.guard(take_home, self.config, self.shards)
+            self.guard(take_home, self.config, self.shards, self.directory, self.hosting.last)
             return
         self._summarise()
 
@@ -241,7 +277,8 @@ class DiagnosticsSession:
         if self.run is not None and os.path.islink(self.run.path):
             self.guard.note("a symbolic link took the run directory's place; nothing was written there")
             self.run = None
-        recording = recording_of(self.run, self.header, [shard for _, shard in self.shards])
+        shards = [shard for _, shard in self._unstored()]
+        recording = recording_of(self.run, self.header, shards)
         self.summary = summary_of(recording)
         del recording  # of a long run it is as large as what is written below
         for trouble in self.guard.troubles:
@@ -257,6 +294,13 @@ class DiagnosticsSession:
             self.guard(retain, self.settings.directory, self.settings.keep)
         for trouble in self.guard.troubles:  # those of writing
             admit(self.summary, trouble)
+
+    def _unstored(self) -> Iterator[tuple[str, Shard]]:
+        """Write what workers brought home to the run's directory; yield all shards but these."""
+        for name, shard in self.shards:
+            stored = isinstance(shard, BroughtShard) and self.run is not None and shard.store(self.run)
+            if not stored:
+                yield name, shard
 
     def _close_shards(self, reason: str, status: int | None) -> None:
         problems = list(self.guard.troubles)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
-from ..core.errors import UnavailableError
 from ..system import tree
 from ..system.cgroup import Allowance
 from ..system.sampling import Answer
 from .process import ProcessCollector, Seen, of_workers
+
+NOBODY = "no worker is there"
 
 
 class WorkersCollector(ProcessCollector):
@@ -76,10 +77,8 @@ class WorkersCollector(ProcessCollector):
     def _put_together(
         self, answer: Answer, family: list[Seen], percent: Callable[[list[Seen]], float | None], why: str
     ) -> None:
-        if not family:
-            raise UnavailableError("no worker is there")
         answer.data["scope"] = "process"
         answer.data["tree_rss_bytes"] = sum(member.stat.rss_pages for member in family) * self._PAGE
-        answer.put("tree_cpu_percent", percent(family), why)
+        answer.put("tree_cpu_percent", percent(family) if family else None, why if family else NOBODY)
         answer.data["tree_threads"] = sum(member.stat.threads for member in family)
         answer.data["workers"] = of_workers(dict(self.workers), family, percent, self._PAGE)

@@ -164,9 +164,21 @@ class ProcessRecorder:
         """Have this process watched from now on, not only from when it is noticed."""
         self.post({"op": "watch"})
 
-    def leave(self) -> None:
-        """Forget about it: it belongs to another process."""
+    def leave(self, timeout: float) -> bool | None:
+        """Forget about it: it belongs to another process, or to several, the last of which ends it.
+
+        Returns whether this was the last; None when it does not say.
+        """
+        last: bool | None = False
+        if self.plan.shared and not self._ended:
+            deadline = self._clock.monotonic() + timeout
+            self._await_begin(min(deadline, self._launched_at + BEGIN_SECONDS))
+            remaining = max(0.1, deadline - self._clock.monotonic())
+            message = self._signed({"op": "leave", "timeout": remaining})
+            answer = self._channel.ask(message, remaining + GRACE_SECONDS, insist=True)
+            last = None if answer is None else answer.get("last") is True
         self._ended = True
+        return last
 
     # -- what runs in it
 
