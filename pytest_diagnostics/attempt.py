@@ -26,6 +26,8 @@ class Attempt:
     number: int
     #: False for a test marked no_diagnostics.
     watched: bool
+    #: Whether it declares limits.
+    limited: bool = False
     when: str = ""
     window: Window | None = None
     start: float = 0.0

@@ -25,12 +25,13 @@ class Guard:
     """
 
     def __init__(self) -> None:
-        self._pid = Pid.current()
+        self._current = Pid.current
+        self._pid = self._current()
         self._troubles: dict[str, int] = {}
 
     def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """Return what ``call`` returns, or None when it fails."""
-        if self._pid != Pid.current():
+        if self._pid != self._current():
             return None
         try:
             return call(*args, **kwargs)
@@ -43,7 +44,7 @@ class Guard:
     @property
     def active(self) -> bool:
         """Whether this is the process that the guard was made in."""
-        return self._pid == Pid.current()
+        return self._pid == self._current()
 
     def note(self, trouble: str) -> None:
         """Remember a trouble for the health line."""

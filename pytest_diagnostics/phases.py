@@ -91,9 +91,11 @@ class PhaseHooks:
             result = yield
         finally:
             self.guard(self._end)
-        exceeded = self.guard(self.judge.exceeded, self.attempt)
-        if exceeded:
-            pytest.fail(exceeded, pytrace=False)
+        attempt = self.attempt
+        if attempt is not None and attempt.limited:
+            exceeded = self.guard(self.judge.exceeded, attempt)
+            if exceeded:
+                pytest.fail(exceeded, pytrace=False)
         return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -193,7 +195,9 @@ class PhaseHooks:
         self.shard.append("test", {**self.identity(), "monotonic": self.clock.monotonic()})
         if watched:
             self.guard(self.live.begin_test, item)
-            self.guard(self.judge.begin, self.attempt)
+            self.attempt.limited = bool(self.live.limits(item))
+            if self.attempt.limited:
+                self.guard(self.judge.begin, self.attempt)
 
     def _begin(self, when: str) -> None:
         attempt = self.attempt
@@ -222,8 +226,9 @@ class PhaseHooks:
             absent = {"usage": "switched off for this test by no_diagnostics"}
         elif window is not None:
             usage, absent = self.guard(self.reader.close, window) or (usage, absent)
-            attempt.inner_fds.append(sum(inner.get("fds_change", 0) for inner in window.inner))
-            self.guard(self.judge.count, attempt)
+            if attempt.limited:
+                attempt.inner_fds.append(sum(inner.get("fds_change", 0) for inner in window.inner))
+                self.guard(self.judge.count, attempt)
         when, attempt.when = attempt.when, ""
         attempt.usage[when], attempt.absent[when] = usage, absent
         attempt.pending = {
@@ -335,9 +340,10 @@ class PhaseHooks:
             self.live.end_test()
 
     def _tell_plugins(self, attempt: Attempt) -> None:
-        hook = attempt.item.ihook.pytest_diagnostics_test_summary
-        if not hook.get_hookimpls():
+        # Those that are there at all are fewer to look at than those that this item's place permits.
+        if not attempt.item.config.hook.pytest_diagnostics_test_summary.get_hookimpls():
             return
+        hook = attempt.item.ihook.pytest_diagnostics_test_summary
         summary = {
             **self.identity(),
             "outcomes": dict(attempt.outcomes),

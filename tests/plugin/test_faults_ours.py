@@ -45,6 +45,10 @@ TESTS = """
     def test_fails(wide):
         assert 0
 
+    @pytest.mark.diagnostics_limit(fds_leaked=1000)
+    def test_limited():
+        pass
+
     @pytest.mark.parametrize("n", range(2))
     def test_skips(n):
         pytest.skip("no")
