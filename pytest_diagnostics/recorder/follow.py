@@ -35,6 +35,8 @@ class Followed:
     #: The ``test`` record of the test that runs; None between tests.
     running: Fields | None = None
     ended: bool = False
+    #: Its shard is gone: what it wrote last, which may have been its end, nobody knows.
+    removed: bool = False
     _offset: int = 0
 
     @property
@@ -59,8 +61,12 @@ class Followed:
         """Take in what was appended."""
         try:
             fd = Files.open(self.path, Files.READ)
+        except FileNotFoundError:
+            self.removed = True
+            return
         except OSError:
             return
+        self.removed = False
         try:
             size = Files.fstat(fd).st_size
             if size < self._offset:

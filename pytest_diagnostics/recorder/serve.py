@@ -196,6 +196,9 @@ class Service:
         own = [followed for followed in everyone if followed.pid == pid]
         if any(followed.ended for followed in own):
             return
+        violent = ending["signal"] or ending["exit_code"]
+        if not violent and all(followed.removed for followed in own):
+            return  # it may well have said so, in a shard that a test removed
         # The main process' end is that of its workers, too.
         lost = everyone if pid == self.plan.pid and not self.plan.shared else own
         ending["running"] = [told for told in (followed.told() for followed in lost) if told is not None]
