@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import shlex
 import stat
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +20,7 @@ from .storage.runs import RunDirectory
 
 if TYPE_CHECKING:
     from .recorder.plan import Plan
+    from .workers import Errand
 
 PLAN = "plan.json"
 #: How long whoever came second waits until the first has written its plan.
@@ -31,28 +30,6 @@ MAX_SHARD_BYTES = 400 * 1024 * 1024
 _TAKEN = ".taken"
 #: ssh's options that take an argument.
 _SSH_OPTIONS = frozenset("BbcDEeFIiJLlmOopQRSWw")
-
-
-@dataclass(frozen=True)
-class Errand:
-    """What the controller tells a worker of another host."""
-
-    #: The run's id.
-    run: str
-    #: What no other run has, and nobody can guess.
-    token: str
-    #: What the gateway is called.
-    label: str
-
-    @property
-    def host(self) -> str:
-        """Return the host's name in records."""
-        return f"{self.label} ({platform.node()})"
-
-
-def is_elsewhere(spec: object) -> bool:
-    """Return whether an execnet specification leads to a place where no path of ours need exist."""
-    return not getattr(spec, "popen", None) or bool(getattr(spec, "via", None))
 
 
 def label_of(spec: object) -> str:

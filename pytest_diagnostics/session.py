@@ -14,7 +14,6 @@ from .guard import Guard
 from .hosting import Hosting
 from .live import LiveCollectors
 from .phases import PhaseHooks
-from .remote import HostDirectory
 from .selection import names_of
 from .settings import Settings
 from .storage.runs import create_run, retain, shard_header
@@ -26,14 +25,17 @@ from .workers import (
     BroughtShard,
     brought_home,
     given_by_controller,
+    name_of,
     take_home,
     tell_worker,
+    was_elsewhere,
 )
 
 if TYPE_CHECKING:
     from .analysis.schema import Summary
-    from .remote import Errand
+    from .remote import HostDirectory
     from .storage.runs import RunDirectory
+    from .workers import Errand
 
 #: How long the end of a run may wait for its collectors.
 STOP_SECONDS = 5.0
@@ -74,6 +76,8 @@ class DiagnosticsSession:
         self.report: str | None = None
         #: Where the workers of another host record, when this is one of them.
         self.directory: HostDirectory | None = None
+        #: Workers of other hosts that brought nothing home.
+        self._empty_handed: list[str] = []
         self._main_shard: Shard | None = None
         #: False before the session starts, as with --markers, and once it was summarised.
         self._open = False
@@ -190,6 +194,7 @@ class DiagnosticsSession:
     def _enter(self, errand: Errand) -> None:
         """Record to a directory of this host, as long as there is a recorder that takes care of it."""
         from .recorder.launch import refusal
+        from .remote import HostDirectory
 
         reason = refusal()
         if reason is not None:
@@ -203,6 +208,8 @@ class DiagnosticsSession:
         shards, left_out = brought_home(node)
         for name, lines in shards.items():
             self.shards.append((name, BroughtShard(name, lines)))
+        if not shards and was_elsewhere(node):
+            self._empty_handed.append(name_of(node))
         if left_out:
             limit = MAX_BROUGHT_BYTES // 1024 // 1024
             self.guard.note(f"{left_out} records of a worker left out: more than {limit} MiB to bring home")
@@ -297,6 +304,10 @@ class DiagnosticsSession:
 
     def _unstored(self) -> Iterator[tuple[str, Shard]]:
         """Write what workers brought home to the run's directory; yield all shards but these."""
+        roles = {name.rpartition("-")[0] for name, _ in self.shards}
+        for worker in self._empty_handed:
+            if worker not in roles:  # nor did another worker of its host
+                self.guard.note(f"nothing that worker {worker} recorded on its host came home: it is lost")
         for name, shard in self.shards:
             stored = isinstance(shard, BroughtShard) and self.run is not None and shard.store(self.run)
             if not stored:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import zlib
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .remote import Errand, HostDirectory, is_elsewhere, label_of
 from .storage.files import create_file
 from .storage.runs import RunDirectory
 from .storage.shard import MemoryShard, Shard, ShardWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from .remote import HostDirectory
 
 #: A worker that cannot write to the run's directory sends home this much at most, packed and unpacked.
 MAX_BROUGHT_BYTES = 8 * 1024 * 1024
@@ -28,6 +28,23 @@ RECORDER_KEY = "diagnostics_recorder_process"
 RUN_KEY = "diagnostics_run"
 HOST_KEY = "diagnostics_host"
 _RESULT = b'"kind":"result"'
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What the controller tells a worker of another host."""
+
+    #: The run's id.
+    run: str
+    #: What no other run has, and nobody can guess.
+    token: str
+    #: What the gateway is called.
+    label: str
+
+    @property
+    def host(self) -> str:
+        """Return the host's name in records."""
+        return f"{self.label} ({platform.node()})"
 
 
 @dataclass
@@ -65,12 +82,26 @@ def tell_worker(node: object, run: RunDirectory | None, recorder: str) -> None:
     """Write to ``node.workerinput``, of which only plain strings survive the way."""
     told: dict[str, object] = node.workerinput  # type: ignore[attr-defined] # xdist's own
     spec = getattr(getattr(node, "gateway", None), "spec", None)
-    if spec is not None and is_elsewhere(spec):
+    if spec is not None and (not getattr(spec, "popen", None) or getattr(spec, "via", None)):
+        from .remote import label_of
+
+        # Whatever lies behind it, no path of ours need exist there.
         told[RUN_KEY] = run.name if run is not None else "in-memory"
         told[HOST_KEY] = label_of(spec)
         return
     told[KEY] = str(run.path) if run is not None else ""
     told[RECORDER_KEY] = recorder
+
+
+def was_elsewhere(node: object) -> bool:
+    """Return whether a worker was told that it shares no path with the controller."""
+    return HOST_KEY in getattr(node, "workerinput", ())
+
+
+def name_of(node: object) -> str:
+    """Return xdist's name of a worker."""
+    told: Mapping[str, object] = getattr(node, "workerinput", {})
+    return str(told.get("workerid", "worker"))
 
 
 def take_home(
@@ -93,6 +124,9 @@ def take_home(
 
 def packed(shards: Mapping[str, list[bytes]]) -> str:
     """Return shards as ASCII of at most MAX_BROUGHT_BYTES; of too many results, every second one goes."""
+    import base64
+    import zlib
+
     every = 1
     while True:
         chosen = {name: list(_thinned(lines, every)) for name, lines in shards.items()}
@@ -128,6 +162,9 @@ def brought_home(node: object) -> tuple[dict[str, list[bytes]], int]:
     text = output.get(KEY)
     if not isinstance(text, str):
         return {}, 0
+    import base64
+    import zlib
+
     unpacked = zlib.decompressobj().decompress(base64.b64decode(text), 2 * MAX_UNPACKED_BYTES)
     told = json.loads(unpacked)
     shards = {
