@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 from .analysis.summary import summarise
 from .collectors import available_names, load
 from .core.errors import ConfigurationError, DiagnosticError
-from .endings import ending_of_run
+from .endings import SETTLE_SECONDS, ending_of_run
 from .rendering import recording_of, write_report, write_summary
 from .report import terminal
 from .report.words import line, seconds, size
 from .storage.runs import RunInfo, find_run, list_runs, run_info
-from .storage.tail import is_running
+from .storage.tail import is_running, settle
 
 if TYPE_CHECKING:
     from .analysis.schema import Summary
@@ -202,4 +202,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _summary(run: RunDirectory) -> Summary:
     """Summarise anew: a run's shards hold more than a summary of an older version shows."""
-    return summarise(recording_of(run, {}, []), alive=is_running(run))
+    alive = is_running(run)
+    if not alive:
+        settle(run, SETTLE_SECONDS)
+    return summarise(recording_of(run, {}, []), alive=alive)

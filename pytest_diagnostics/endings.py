@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 
 from .storage.runs import RunDirectory, has_ended, previous_run, run_info
-from .storage.tail import is_running, read_tail
+from .storage.tail import is_running, read_tail, settle
+
+#: How long a recorder that is still there may take to write what it saw.
+SETTLE_SECONDS = 0.5
 
 
 def ending_of_run(run: RunDirectory, *, maybe_alive: bool = False) -> str | None:
@@ -14,16 +17,17 @@ def ending_of_run(run: RunDirectory, *, maybe_alive: bool = False) -> str | None
     That is so when it finished, when its process is there, and, with ``maybe_alive``, when its records merely
     stop: they may go on.
     """
+    if has_ended(run) or is_running(run):
+        return None
     # Most runs finish: nothing of this is needed then, and pytest would have to load it.
     from .analysis.attempts import attempts_of
     from .analysis.endings import endings_of
 
-    if has_ended(run):
-        return None
+    settle(run, SETTLE_SECONDS)
     recording = read_tail(run)
     tests = [test for test, _ in attempts_of(recording)]
     for ending in endings_of(recording, tests, finished=False)[:1]:
-        if not ending["inferred"] or not (maybe_alive or is_running(run)):
+        if not (ending["inferred"] and maybe_alive):
             return ending["sentence"]
     return None
 

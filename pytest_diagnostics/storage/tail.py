@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 from pathlib import Path
 from typing import cast
 
@@ -12,13 +13,22 @@ from ..core.errors import RecordingError
 from ..core.model import JsonValue
 from ..core.recording import Recording, ShardRecords, mapping, number
 from . import records
-from .alive import running
+from .alive import running, start_ticks
 from .files import Files
 from .runs import RunDirectory, read_header
 
 #: Read of each shard's end. A record of a test is below 2 KiB, all results of one second are below 32 KiB.
 TAIL_BYTES = 1 << 18
 _HEAD_BYTES = 1 << 13
+#: A recorder needs some milliseconds to notice an end and to write what it saw.
+PAUSE_SECONDS = 0.01
+
+
+class Clock:
+    """Bound when this module was imported: tests replace these."""
+
+    monotonic = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
 
 
 def read_tail(run: RunDirectory) -> Recording:
@@ -40,6 +50,26 @@ def is_running(run: RunDirectory) -> bool:
     """Return whether the process that makes the run is there, for certain: seen from this machine."""
     process = read_header(run).get("process")
     return isinstance(process, dict) and running(process, last_written=0.0)
+
+
+def settle(run: RunDirectory, seconds: float) -> None:
+    """Wait, for so long at most, until recorders that are still there have written how their run ended."""
+    deadline = Clock.monotonic() + seconds
+    while _is_recording(run) and Clock.monotonic() < deadline:
+        Clock.sleep(PAUSE_SECONDS)
+
+
+def _is_recording(run: RunDirectory) -> bool:
+    with contextlib.suppress(OSError):
+        for path in run.shards.glob("recorder-*.jsonl"):
+            with contextlib.suppress(OSError):
+                shard = _shard(path, 0.0)
+                ticks = mapping(shard.header, "recorder").get("start_ticks")
+                pid = shard.header.get("pid")
+                own = type(pid) is int and ticks is not None and start_ticks(pid) == ticks
+                if own and not shard.of_kind("end"):
+                    return True
+    return False
 
 
 def _shard(path: Path, zero: float) -> ShardRecords:

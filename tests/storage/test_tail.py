@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from pytest_diagnostics.storage import alive
 from pytest_diagnostics.storage.files import write_atomically
 from pytest_diagnostics.storage.runs import (
     RunDirectory,
@@ -17,7 +21,7 @@ from pytest_diagnostics.storage.runs import (
     shard_header,
 )
 from pytest_diagnostics.storage.shard import ShardWriter
-from pytest_diagnostics.storage.tail import TAIL_BYTES, is_running, read_tail
+from pytest_diagnostics.storage.tail import TAIL_BYTES, is_running, read_tail, settle
 
 
 def written(run: RunDirectory, results: int, *, end: bool = False) -> ShardWriter:
@@ -68,6 +72,34 @@ def test_only_a_process_that_can_be_seen_is_running(tmp_path: Path) -> None:
     header["process"]["node"] = "elsewhere"
     write_atomically(run.header, json.dumps(header).encode())
     assert not is_running(run)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are told apart by /proc")
+def test_a_recorder_that_is_there_is_waited_for_until_it_said_its_end(tmp_path: Path) -> None:
+    run = create_run(tmp_path, {})
+    recorder = ShardWriter(run.shard("recorder", os.getpid()))
+    told = {"kind": "process", "start_ticks": alive.start_ticks(os.getpid())}
+    recorder.append("run", shard_header(run.name, "recorder", recorder=told))
+    # It writes its end while it is waited for.
+    writing = threading.Timer(0.1, recorder.close, [{"reason": "process ended"}])
+    writing.start()
+
+    settle(run, 10.0)
+
+    (shard,) = read_tail(run).shards
+    assert len(shard.of_kind("end")) == 1
+    writing.join()
+
+
+def test_a_recorder_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
+    run = create_run(tmp_path, {})
+    recorder = ShardWriter(run.shard("recorder", os.getpid()))
+    recorder.append("run", shard_header(run.name, "recorder", recorder={"start_ticks": 1}))
+    began = time.monotonic()
+
+    settle(run, 10.0)
+
+    assert time.monotonic() - began < 5
 
 
 def test_the_run_before_is_the_one_that_began_last(tmp_path: Path) -> None:
