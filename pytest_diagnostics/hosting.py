@@ -238,6 +238,11 @@ class Hosting:
             self.last = self.process.leave(max(0.5, deadline - clock.monotonic()))
 
     @property
+    def unwritten(self) -> dict[str, list[bytes]]:
+        """What the recorder process could not write, by the names of its files."""
+        return {} if self.process is None else self.process.unwritten
+
+    @property
     def problems(self) -> list[str]:
         """Sentences about what went wrong, for the health line."""
         return [

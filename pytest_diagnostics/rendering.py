@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from .analysis.summary import summarise
@@ -22,12 +23,19 @@ if TYPE_CHECKING:
 
 
 def recording_of(
-    run: RunDirectory | None, header: Mapping[str, object], shards: Sequence[Shard]
+    run: RunDirectory | None,
+    header: Mapping[str, object],
+    shards: Sequence[Shard],
+    unwritten: Mapping[str, Sequence[bytes]] = MappingProxyType({}),
 ) -> Recording:
-    """Read a recording back from its directory and from what ``shards`` of this process kept in memory."""
+    """Read a recording back from its directory and from what ``shards`` of this process kept in memory.
+
+    ``unwritten`` has the lines of other processes' shards that they brought home, by the names of the files.
+    """
     memory = [shard for shard in shards if isinstance(shard, MemoryShard)]
     writers = [shard for shard in shards if isinstance(shard, ShardWriter)]
     kept = {Path(shard.path).name: Kept(shard.unwritten, shard.outline) for shard in writers}
+    kept |= {name: Kept(lines) for name, lines in unwritten.items()}
     recording = None
     if run is not None:
         try:

@@ -285,7 +285,7 @@ class DiagnosticsSession:
             self.guard.note("a symbolic link took the run directory's place; nothing was written there")
             self.run = None
         shards = [shard for _, shard in self._unstored()]
-        recording = recording_of(self.run, self.header, shards)
+        recording = recording_of(self.run, self.header, shards, self.hosting.unwritten)
         self.summary = summary_of(recording)
         del recording  # of a long run it is as large as what is written below
         for trouble in self.guard.troubles:

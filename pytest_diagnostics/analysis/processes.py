@@ -27,8 +27,9 @@ class Watched:
 
 def is_recorder_process(shard: ShardRecords) -> bool:
     """Return whether a shard is that of a recorder which is a process of its own."""
-    if not shard.header:  # it was lost; only that process writes these
-        return any(fields.get("event") == "process_ended" for fields in shard.of_kind("event"))
+    if not shard.header:  # it was lost, or never written; the file's name says for whom it was made
+        role = shard.name.rpartition("-")[0]
+        return role == "recorder" or role.endswith("process_live")
     return text(mapping(shard.header, "recorder"), "kind") == "process"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from .thread import ThreadRecorder
 
 #: How long hanging collectors may hold up the end when nobody is left to wait for it.
 LAST_SECONDS = 1.0
+#: What could not be written goes to pytest with the answer to its last question, as far as this holds it.
+MAX_UNWRITTEN_BYTES = 4 * 1024 * 1024
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -136,6 +138,21 @@ def _place(plan: Plan) -> dict[str, object]:
 def _header(plan: Plan, names: list[str], watched: int) -> dict[str, object]:
     pid = os.getpid()
     return {
+def unwritten(desks: Iterable[Desk]) -> dict[str, list[str]]:
+    """Return, by the names of their files, what shards could not write; the newest when it is too much."""
+    found: dict[str, list[str]] = {}
+    room = MAX_UNWRITTEN_BYTES
+    for desk in desks:
+        lines: list[str] = []
+        for line in reversed(desk.shard.unwritten):
+            room -= len(line)
+            if room >= 0:
+                lines.append(line.decode("ascii"))
+        if lines:
+            found[os.path.basename(desk.shard.path)] = lines[::-1]
+    return found
+
+
         "kind": "process",
         "where": f"a process of its own (pid {pid})",
         "interval_seconds": plan.interval,

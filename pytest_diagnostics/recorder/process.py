@@ -89,6 +89,8 @@ class ProcessRecorder:
         self._shard: str | None = None
         self._ended = False
         self._problems: list[str] = []
+        #: By the names of their files, the lines that it could not write.
+        self.unwritten: dict[str, list[bytes]] = {}
 
     # -- its life
 
@@ -151,6 +153,12 @@ class ProcessRecorder:
             trouble = self._channel.trouble
         self._ended = True
         if answer is not None:
+            told = mapping(answer, "unwritten")
+            self.unwritten = {
+                os.path.basename(name): [str(line).encode() for line in lines]
+                for name, lines in told.items()
+                if isinstance(lines, list)
+            }
             return
         if not self.has_begun:
             self._problems.append(self.give_up())

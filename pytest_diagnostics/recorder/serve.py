@@ -19,7 +19,7 @@ from ..storage import records
 from ..storage.runs import RunDirectory
 from .channel import Listener, Message, Talk, names_in, pid_in, timeout_in
 from .follow import Followed, Follower
-from .main import LAST_SECONDS, Desk
+from .main import LAST_SECONDS, Desk, unwritten
 from .ourselves import Ourselves
 from .plan import GIVEN_UP, Plan
 from .watched import Stall, Watched
@@ -386,12 +386,13 @@ class Service:
             for stall in (*watched.look(now), *watched.last_words()):
                 self._tell_stall(stall, watched)
         deadline = now + timeout
-        for desk in (*self._desks.values(), self.session):
+        desks = (*self._desks.values(), self.session)
+        for desk in desks:
             desk.close(reason, max(0.2, deadline - self._clock.monotonic()))
         if self._listener is not None:
             self._listener.close()
         if talk is not None:
-            talk.answer({"ended": True, "last": True})
+            talk.answer({"ended": True, "last": True, "unwritten": unwritten(desks)})
         elif self.plan.shared:
             # Nobody is left who could take home what was recorded.
             shutil.rmtree(self.plan.temporary, ignore_errors=True)

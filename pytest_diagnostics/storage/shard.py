@@ -137,15 +137,22 @@ class ShardWriter:
         with self._lock:
             self._drain()
             if end is not None:
-                told: dict[str, object] = {
-                    "monotonic": self._clock.monotonic(),
-                    "written": self.written,
-                    "bytes": self.bytes,
-                }
-                told["problems"] = _together(end, self._sentences(closed=True))
-                self.append("end", {**end, **told})
+                self.append("end", self._told(end))
                 self._drain()
+                if self._queue:
+                    # What it met itself on its way to the file is told by the copy in memory.
+                    self._end, _ = records.encode_leniently("end", self._told(end))
+                    self._queue[-1] = self._end
             self._closed = True
+
+    def _told(self, end: Mapping[str, object]) -> dict[str, object]:
+        return {
+            **end,
+            "monotonic": self._clock.monotonic(),
+            "written": self.written,
+            "bytes": self.bytes,
+            "problems": _together(end, self._sentences(closed=True)),
+        }
 
     def _sentences(self, *, closed: bool) -> list[str]:
         return self._faults.sentences(waiting=len(self._queue), closed=closed) + self._cap.sentences()
