@@ -189,8 +189,10 @@ def _complaints(met: Met, off: Met) -> Iterator[str]:
 def _unnamed(met: Met, summary: Summary) -> Iterator[str]:
     """Yield what a user was not told of the faults."""
     problems = met.problems
-    if "ended without" in problems or not summary["run"]["finished"]:
+    if "the run ended without" in problems or not summary["run"]["finished"]:
         yield f"taken for a run that died: {problems}"
+    if met.job["recorder"] and _costs_a_recorder_nothing(met):
+        return
     if all(_HARMLESS.fullmatch(f"{fault.op} {fault.path}") for fault in met.faults):
         return
     if met.job["mode"] == MODES["short"] and "/shards/" not in met.faults[0].path:
@@ -198,8 +200,20 @@ def _unnamed(met: Met, summary: Summary) -> Iterator[str]:
     if summary["health"]["state"] != "degraded" or not met.health.startswith("health  degraded: "):
         yield f"health is {summary['health']['state']}: {met.health}"
     number = met.job["errno"]
-    if not any(name in problems for name in (errno.errorcode[number], os.strerror(number))):
+    names = [errno.errorcode[number], os.strerror(number)]
+    if met.job["recorder"]:
+        names.append("the recorder process did not")  # where it cannot say why, nor where it could write it
+    if not any(name in problems for name in names):
         yield f"the fault is not named: {problems}"
+
+
+def _costs_a_recorder_nothing(met: Met) -> bool:
+    """Return whether nothing was lost: what follows the tests reads again, the last record was written."""
+    paths = {fault.path for fault in met.faults}
+    if not any("/shards/recorder-" in path for path in paths):
+        return True
+    shards = [path.read_bytes() for path in met.directory.glob("runs/*/shards/recorder-*")]
+    return len(shards) == 1 and b'"kind":"end"' in shards[0] and not met.problems
 
 
 def _lost(met: Met, summary: Summary) -> Iterator[str]:
@@ -252,12 +266,17 @@ class Bench:
         return {
             "root": str(root),
             "below": str(more.get("below", "{root}/pytest-diagnostics")).format(root=root),
-            "args": [*COMMON, str(self.path / "suite"), *(arg.format(root=root) for arg in args)],
+            "args": [
+                *COMMON,
+                str(more.get("suite", self.path / "suite")),
+                *(arg.format(root=root) for arg in args),
+            ],
             "op": op,
             "at": at,
             "errno": getattr(errno, error),
             "mode": MODES[mode],
             "timeout": 30,
+            "recorder": bool(more.get("recorder")),
         }
 
     def ask(self, jobs: list[dict[str, Any]]) -> list[Met]:

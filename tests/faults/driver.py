@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -36,6 +37,8 @@ class Job(TypedDict):
     errno: int
     mode: int
     timeout: float
+    #: Whether it is the recorder process whose calls fail, and not pytest's.
+    recorder: bool
 
 
 class Witness:
@@ -77,10 +80,32 @@ def run(job: Job) -> int:
         opened = os.open(root / name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(opened, fd)
         os.close(opened)
-    arm = ctypes.CDLL(None).faults_arm
-    below, op, log = job["below"].encode(), job["op"].encode(), str(root / "log").encode()
-    arm(below, op, ctypes.c_long(job["at"]), job["errno"], job["mode"], log)
+    if job["recorder"]:
+        sys.executable = _interpreter_with_faults(job)
+    else:
+        arm = ctypes.CDLL(None).faults_arm
+        below, op, log = job["below"].encode(), job["op"].encode(), str(root / "log").encode()
+        arm(below, op, ctypes.c_long(job["at"]), job["errno"], job["mode"], log)
     return int(pytest.main([*job["args"], f"--rootdir={root}"], plugins=[Witness(root / "seen.json")]))
+
+
+def _interpreter_with_faults(job: Job) -> str:
+    """Write a command that starts Python with faults, whatever environment it is given, and tells its id."""
+    told = {
+        "LD_PRELOAD": os.environ["LD_PRELOAD"],
+        "FAULTS_BELOW": job["below"],
+        "FAULTS_OP": job["op"],
+        "FAULTS_AT": job["at"],
+        "FAULTS_ERRNO": job["errno"],
+        "FAULTS_MODE": job["mode"],
+        "FAULTS_LOG": f"{job['root']}/log",
+    }
+    path = Path(job["root"], "python")
+    exports = "".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in told.items())
+    python = shlex.quote(sys.executable)
+    path.write_text(f'#!/bin/sh\necho $$ > {job["root"]}/pid\n{exports}exec {python} "$@"\n')
+    path.chmod(0o700)
+    return str(path)
 
 
 def _import_what_runs_import(job: Job) -> None:

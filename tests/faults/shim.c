@@ -92,7 +92,7 @@ static int fault(const char *op, int changes, int directory, const char *name)
         errno = saved;
         return 0;
     }
-    int meant = strcmp(wanted, op) == 0 || (changes && strcmp(wanted, "change") == 0);
+    int meant = strcmp(wanted, op) == 0 || strcmp(wanted, "any") == 0 || (changes && strcmp(wanted, "change") == 0);
     long serial = meant || at == 0 ? __atomic_add_fetch(&count, 1, __ATOMIC_SEQ_CST) : 0;
     int fails = at > 0 && meant && (mode == FOR_GOOD ? serial >= at : serial == at);
     if (fails || at == 0)
