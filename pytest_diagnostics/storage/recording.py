@@ -10,7 +10,6 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from sys import intern
 from types import MappingProxyType
 from typing import cast
 
@@ -36,6 +35,8 @@ class Kept:
 #: A longer line is no record of ours: results are bounded to 64 KiB.
 MAX_LINE = 16 * 1024 * 1024
 _CHUNK = 1 << 20
+#: Lines that are decoded together: their records share their keys, which else were most of what they hold.
+_TOGETHER = 64
 _HEADER_LIMIT = 1 << 20
 _BEGIN = re.compile(rb'\{"v":\d+,"kind":"')
 
@@ -207,12 +208,31 @@ def _fill(shard: ShardRecords, lines: Iterable[tuple[bytes, bool]]) -> None:
 
 def _decoded(shard: ShardRecords, lines: Iterable[tuple[bytes, bool]]) -> Iterator[Fields]:
     """Yield the records of (line, whether a line end closed it), count what is none."""
-    for line, closed in lines:
+    batch: list[tuple[bytes, bool]] = []
+    size = 0
+    try:
+        for pair in lines:
+            batch.append(pair)
+            size += len(pair[0])
+            if len(batch) >= _TOGETHER or size >= _CHUNK:
+                yield from _batch_decoded(shard, batch)
+                batch, size = [], 0
+    except OSError:
+        yield from _batch_decoded(shard, batch)
+        raise
+    yield from _batch_decoded(shard, batch)
+
+
+def _batch_decoded(shard: ShardRecords, batch: Sequence[tuple[bytes, bool]]) -> Iterator[Fields]:
+    together = records.decode_together([line.removesuffix(b"\n") for line, _ in batch])
+    if together is not None:
+        yield from together
+        return
+    for line, closed in batch:
         try:
-            fields = records.decode(line)
+            yield records.decode(line)
         except records.UnknownRecordError:
             shard.unknown += 1
-            continue
         except records.RecordError as exc:
             # Inside a file, what a torn write left is closed by the next record's leading line end.
             if closed or isinstance(exc, records.DamagedRecordError):
@@ -220,12 +240,6 @@ def _decoded(shard: ShardRecords, lines: Iterable[tuple[bytes, bool]]) -> Iterat
             else:
                 shard.torn = True
             yield from _salvaged(line)
-            continue
-        usage = fields.get("usage")
-        if isinstance(usage, dict):
-            # 60,000 phases have the same 25 keys; the decoder makes new ones for each.
-            fields["usage"] = {intern(key): value for key, value in usage.items()}
-        yield fields
 
 
 def _salvaged(line: bytes) -> Iterator[Fields]:

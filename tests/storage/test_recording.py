@@ -12,6 +12,7 @@ from pytest_diagnostics.core.errors import RecordingError
 from pytest_diagnostics.core.recording import MAX_SERIES, Recording, ShardRecords
 from pytest_diagnostics.storage import recording as reading
 from pytest_diagnostics.storage import records
+from pytest_diagnostics.storage.files import Files
 from pytest_diagnostics.storage.recording import iter_records, read_memory, read_run
 from pytest_diagnostics.storage.runs import RunDirectory, create_run, run_header, shard_header
 from pytest_diagnostics.storage.shard import MemoryShard, ShardWriter
@@ -275,3 +276,33 @@ def test_a_collector_whose_names_change_at_every_tick_does_not_fill_the_memory(r
     results = read_shard(run, b"".join(lines)).collectors["x"]
     assert len(results.columns) == MAX_SERIES
     assert results.beyond == 30 * 100 - MAX_SERIES
+
+
+def test_what_was_read_before_a_file_failed_is_kept(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = sample_lines()
+    (run.shards / "main-1.jsonl").write_bytes(b"".join(lines))
+    parts = iter([b"".join(lines[:4])])
+
+    def read(fd: int, size: int) -> bytes:
+        for part in parts:
+            return part
+        raise OSError(5, "Input/output error")
+
+    shard = ShardRecords("main-1")
+    monkeypatch.setattr(Files, "read", read)
+    with pytest.raises(OSError, match="Input/output"):
+        reading._fill(shard, reading._lines(str(run.shards / "main-1.jsonl"), shard))
+
+    assert kinds(shard) == ["run", "test", "phase", "result"]
+
+
+def test_many_records_with_a_damaged_one_among_them_keep_their_order(run: RunDirectory) -> None:
+    lines = [records.encode("test", {"nodeid": f"t{n}", "monotonic": float(n)}) for n in range(300)]
+    lines[150] = lines[150].replace(b"t150", b"t15x")
+
+    shard = read_shard(run, b"".join(lines))
+
+    assert [fields["nodeid"] for fields in shard.records] == [f"t{n}" for n in range(300) if n != 150]
+    assert (shard.count, shard.damaged) == (299, 1)

@@ -260,3 +260,33 @@ def test_a_final_account_holds_everything_that_health_knows() -> None:
     assert isinstance(account, dict)
     assert (account["runs"], account["failures"], account["missed"]) == (7, 2, 3)
     assert account["seconds_total"] == 0.5
+
+
+def test_lines_decoded_together_are_what_they_are_one_by_one() -> None:
+    lines = [records.encode("phase", {"nodeid": f"test_{n}", "usage": {"fds": n}})[:-1] for n in range(5)]
+    assert records.decode_together(lines) == [records.decode(line) for line in lines]
+    assert records.decode_together([]) == []
+
+
+def sealed(body: bytes) -> bytes:
+    return b'%b,"crc":"%08x"}' % (body, zlib.crc32(body))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"",
+        b"\n",
+        records.encode("phase", {"n": 1})[:-2],
+        records.encode("phase", {"n": 1})[:-1].replace(b"1", b"2", 1),
+        sealed(b'{"v":99,"kind":"phase"'),
+        sealed(b'{"v":1,"kind":"unheard of"'),
+        sealed(b'{"v":true,"kind":"phase"'),
+        sealed(b'{"v":1,"kind":"phase"},{"v":1,"kind":"phase"'),
+        sealed(b'{"v":1,"kind":"phase","n":NaN'),
+        sealed(b'["v",{"kind":"phase"'),
+    ],
+)
+def test_one_line_that_is_no_record_sends_all_of_them_to_be_decoded_one_by_one(odd: bytes) -> None:
+    whole = records.encode("phase", {"n": 0})[:-1]
+    assert records.decode_together([whole, odd, whole]) is None
