@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     if os.getppid() == plan.pid or os.path.exists(os.path.join(plan.run, GIVEN_UP)):
         os._exit(0)  # pytest would have to wait for us, or does without us
     try:
-        _record(plan)
+        _record(plan, _hold(plan))
     except BaseException:  # noqa: BLE001 - nobody else is left to be told
         _complain(os.path.join(plan.run, ERRORS))
         os._exit(1)
@@ -44,12 +45,24 @@ def main(arguments: Sequence[str]) -> None:
     os._exit(0)
 
 
-def _record(plan: Plan) -> None:
+def _hold(plan: Plan) -> dict[int, int]:
+    """Hold the process that is to be watched: how it ended is known then, however early it does."""
+    if sys.platform == "linux" and hasattr(os, "pidfd_open"):
+        with suppress(OSError):
+            pidfd = os.pidfd_open(plan.pid)
+            if start_ticks(plan.pid) in (None, plan.start_ticks):  # None: it has ended by now
+                return {plan.pid: pidfd}
+            os.close(pidfd)
+    return {}
+
+
+def _record(plan: Plan, held: dict[int, int]) -> None:
     run = RunDirectory(Path(plan.run))
     # Who finds the shard may ask: the kernel keeps the question until it is read.
     listener, trouble = _listen(plan)
     desk = Desk.for_session(run, plan)
     desk.troubles += trouble
+    desk.held = held
     desk.recorder.start()
     # Sampling runs; what follows is imported meanwhile.
     from .serve import Service
@@ -65,6 +78,8 @@ class Desk:
         self.shard = shard
         self.watched = watched
         self.troubles: list[str] = []
+        #: Process id -> pidfd of what is watched from before sampling began.
+        self.held: dict[int, int] = {}
         #: Name -> process id of the workers that are there, which the process collector tells apart.
         self.workers: dict[str, int] = {}
         self.recorder = ThreadRecorder(role, (), plan.interval, shard)

@@ -154,7 +154,7 @@ class Service:
 
     def _watch(self, pid: int, role: str, started: int | None) -> bool:
         try:
-            watched = self._watched[pid] = Watched(pid, role, started)
+            watched = self._watched[pid] = Watched(pid, role, started, self.session.held.pop(pid, -1))
         except OSError:
             return False  # gone already, of another machine, or not ours to see
         if watched.fileno() >= 0:

@@ -104,13 +104,16 @@ class Watched:
 
     _PAGE: ClassVar[int] = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
-    def __init__(self, pid: int, role: str, started: int | None = None) -> None:
-        """Begin to watch; ProcessLookupError when it is gone, or when its number is another's by now."""
+    def __init__(self, pid: int, role: str, started: int | None = None, pidfd: int = -1) -> None:
+        """Begin to watch; ProcessLookupError when it is gone, or when its number is another's by now.
+
+        With the ``pidfd`` of a process that is gone, how it ended can be asked all the same.
+        """
         self.pid = pid
         self.role = role
         # Held first, compared then: the number cannot be given to another process in between.
-        self._pidfd = _pidfd(pid)
-        self._started = start_ticks(pid)
+        self._pidfd = pidfd if pidfd >= 0 else _pidfd(pid)
+        self._started = start_ticks(pid) if pidfd < 0 else started
         if started is not None and self._started != started:
             self.close()
             raise ProcessLookupError(f"process {pid} is another one by now")
