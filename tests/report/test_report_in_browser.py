@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 import pytest
 
-from pytest_diagnostics.analysis.schema import Attempt, Gap, Series, Summary
+from pytest_diagnostics.analysis.schema import Attempt, Ending, Gap, Series, Summary
 from pytest_diagnostics.report.html import render, write
 from pytest_diagnostics.report.page import key_of
 from pytest_diagnostics.report.words import block, figure, line
@@ -129,6 +129,7 @@ def test_hostile_texts_are_shown_as_they_are_and_nothing_runs(
             {"reason": text, "time_seconds": 0, "data": {text: text}, "errors": {text: text}}
         ]
         made["samples"] = {text: {"min": 0, "max": 1, "mean": 0.5, "last": 1, "count": number}}
+        made["stalls"] = [{"kind": text, "seconds": 1, "count": 1, "detail": text}]
         tests.append(made)
     found = summary(tests, [series(text, text, [1.0, 2.0, None, 3.0]) for text in HOSTILE])
     found["environment"] = {text: text for text in HOSTILE}
@@ -138,6 +139,7 @@ def test_hostile_texts_are_shown_as_they_are_and_nothing_runs(
         state.update({"reason": HOSTILE[5], "where": HOSTILE[1], "state": HOSTILE[0]})
     texts, figures = set(Gap.__annotations__) - {"pid"}, ("pid", "start_seconds", "time_seconds", "seconds")
     found["gaps"] = [cast("Gap", {**dict.fromkeys(texts, t), **dict.fromkeys(figures, 1)}) for t in HOSTILE]
+    found["endings"] = [cast("Ending", {"process": t, "sentence": t, "evidence": [t]}) for t in HOSTILE]
     found["shards"] = [
         {"name": text, "records": 1, "damaged": 0, "torn": True, "unknown": 0} for text in HOSTILE
     ]
