@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..core.recording import CollectorResults, Column, Recording
 from ..core.series import thin
+from .processes import host_of
 from .schema import Series
 from .windows import rank, typical_interval
 
@@ -53,7 +54,7 @@ def series_of(recording: Recording, interval: float) -> tuple[list[Series], int]
                 name=column.name,
                 collector=results.name,
                 unit=column.unit,
-                source=shard.name,
+                source=f"{shard.name} on {host_of(shard)}" if host_of(shard) else shard.name,
                 times=[round(moment, 3) for moment in times],
                 values=[None if value is None else _short(value) for value in values],
             )

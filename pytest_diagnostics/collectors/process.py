@@ -338,7 +338,10 @@ def of_workers(
     percent: Callable[[list[Seen]], float | None],
     page: int,
 ) -> dict[str, JsonValue]:
-    """Return the figures of each worker and its descendants; one that is not there is left out."""
+    """Return the figures of each worker and its descendants; one that is not there is left out.
+
+    So is one that has ended, but was not waited for: it holds no memory any more.
+    """
     names = {pid: name for name, pid in workers.items()}
     parents = {member.pid: member.stat.ppid for member in family}
     members: dict[str, list[Seen]] = {}
@@ -358,4 +361,5 @@ def of_workers(
             "processes": len(found),
         }
         for name, found in members.items()
+        if any(member.pid == workers[name] and member.stat.rss_pages for member in found)
     }
