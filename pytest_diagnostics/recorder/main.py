@@ -139,20 +139,6 @@ class Desk:
         )
 
 
-def _listen(plan: Plan) -> tuple[Listener | None, list[str]]:
-    try:
-        return Listener(from_printable(plan.address)), []
-    except OSError as exc:
-        return None, [f"cannot be asked anything: no socket ({exc})"]
-
-
-def _place(plan: Plan) -> dict[str, object]:
-    return {"host": plan.host} if plan.host else {}
-
-
-def _header(plan: Plan, names: list[str], watched: int) -> dict[str, object]:
-    pid = os.getpid()
-    return {
 def unwritten(desks: Iterable[Desk]) -> dict[str, list[str]]:
     """Return, by the names of their files, what shards could not write; the newest when it is too much."""
     found: dict[str, list[str]] = {}
@@ -168,6 +154,20 @@ def unwritten(desks: Iterable[Desk]) -> dict[str, list[str]]:
     return found
 
 
+def _listen(plan: Plan) -> tuple[Listener | None, list[str]]:
+    try:
+        return Listener(from_printable(plan.address)), []
+    except OSError as exc:
+        return None, [f"cannot be asked anything: no socket ({exc})"]
+
+
+def _place(plan: Plan) -> dict[str, object]:
+    return {"host": plan.host} if plan.host else {}
+
+
+def _header(plan: Plan, names: list[str], watched: int) -> dict[str, object]:
+    pid = os.getpid()
+    return {
         "kind": "process",
         "where": f"a process of its own (pid {pid})",
         "interval_seconds": plan.interval,
