@@ -50,27 +50,52 @@ def test_a_run_has_one_directory_and_a_shard_for_each_process(xdist: Differentia
     assert shards(on) == {"main", "recorder", "gw0", "gw1"}
     assert {attempt["worker"] for attempt in on.summary["tests"]} == {"gw0", "gw1"}
     assert on.summary["counts"] == {"passed": 7, "failed": 1}
-    assert [recorder["where"].split(" (")[0] for recorder in on.summary["recorders"]] == ["thread in main"]
+    assert [recorder["kind"] for recorder in on.summary["recorders"]] == ["process"]
     assert {row["worker"] for row in on.summary["fixtures"] if row["name"] == "wide"} == {"gw0", "gw1"}
     assert troubles(on) == []
     assert on.out.count("diagnostics: the whole session, ") == 1
 
 
-def test_the_machines_samples_are_cut_to_the_workers_tests(xdist: Differential) -> None:
-    xdist.write(test_it="import time\ndef test_it(): time.sleep(0.4)")
+def test_samples_of_a_test_are_of_its_own_worker(xdist: Differential) -> None:
+    xdist.write(
+        test_it="""
+            import time
 
-    on = xdist.run("-n1", "--diagnostics-collectors=memory", on=True)
+            def test_large():
+                block = bytearray(100 << 20)
+                block[::4096] = b"x" * len(block[::4096])
+                time.sleep(0.8)
 
-    (attempt,) = on.attempts("test_it")
-    assert attempt["samples"]["memory.percent"]["count"] >= 2
+            def test_small():
+                time.sleep(0.8)
+                assert 0
+        """
+    )
+
+    on = xdist.run("-n2", on=True)
+
+    last = {}
+    for name in ("test_large", "test_small"):
+        (attempt,) = on.attempts(name)
+        own = f"process.workers[{attempt['worker']}]"
+        sampled = {series for series in attempt["samples"] if series.startswith("process.")}
+        assert sampled == {f"{own}.rss_bytes", f"{own}.cpu_percent"}
+        assert attempt["samples"][f"{own}.rss_bytes"]["count"] >= 2
+        assert attempt["samples"]["memory.percent"]["count"] >= 2
+        last[name] = attempt["samples"][f"{own}.rss_bytes"]["last"]
+    assert last["test_large"] - last["test_small"] > 60 << 20
+    # A failing phase in a worker has the recorder collect, and its record is the worker's.
+    (attempt,) = on.attempts("test_small")
+    (collection,) = attempt["collections"]
+    assert {"memory", "process"} <= set(collection["data"])
+    (record,) = on.records("collection")
+    assert (record["worker"], record["pid"]) == (attempt["worker"], attempt["pid"])
 
 
 @pytest.mark.parametrize(
     "args",
     [
-        ("-n2",),
         ("-n2", "-Werror"),
-        ("-n2", "--dist=loadscope"),
         ("-n2", "--dist=each"),
         ("-n0",),
         ("--maxfail=1", "-n2"),
@@ -88,22 +113,56 @@ def test_outcomes_are_those_without_us(xdist: Differential, args: tuple[str, ...
     assert troubles(on) == []
 
 
-def test_each_scope_stays_with_its_worker(xdist: Differential) -> None:
+@pytest.mark.parametrize("dist", ["load", "loadscope", "loadfile", "loadgroup", "worksteal", "no"])
+def test_every_way_to_hand_out_tests_is_accounted(xdist: Differential, dist: str) -> None:
     xdist.write(test_it=SUITE)
 
-    on = xdist.run("-n2", "--dist=loadscope", on=True)
+    on = xdist.run("--tx=2*popen", f"--dist={dist}", on=True)
 
-    assert len({attempt["worker"] for attempt in on.attempts("_one") + on.attempts("_two")}) == 1
+    assert on.code == pytest.ExitCode.TESTS_FAILED
+    assert on.summary["counts"] == {"passed": 7, "failed": 1}
+    assert len([recorder for recorder in on.summary["recorders"] if recorder["kind"] == "process"]) == 1
+    assert troubles(on) == []
+    if dist == "loadscope":
+        assert len({attempt["worker"] for attempt in on.attempts("_one") + on.attempts("_two")}) == 1
+    assert shards(on) == ({"main", "recorder"} if dist == "no" else {"main", "recorder", "gw0", "gw1"})
 
 
-def test_at_test_scope_workers_sample_for_themselves(xdist: Differential) -> None:
+def test_what_runs_for_single_tests_of_workers_runs_beside_them(xdist: Differential) -> None:
     xdist.write(test_it=SUITE)
 
     on = xdist.run("-n2", "--diagnostics-scope=test", "--diagnostics-collectors=memory", on=True)
 
-    assert shards(on) == {"main", "gw0", "gw1", "gw0_live", "gw1_live"}
+    assert shards(on) == {"main", "recorder", "gw0", "gw1", "gw0_process_live", "gw1_process_live"}
     for attempt in on.summary["tests"]:
         assert attempt["samples"]["memory.percent"]["count"] >= 1
+    assert troubles(on) == []
+
+
+def test_markers_and_the_fixture_work_in_workers(xdist: Differential) -> None:
+    xdist.write(
+        test_it="""
+            import time
+            import pytest
+
+            @pytest.mark.diagnostics("process", interval=0.05)
+            def test_marked():
+                time.sleep(0.4)
+
+            def test_fixture(diagnostics):
+                found = diagnostics.collect(timeout=30)
+                assert found["memory"]["percent"] > 0
+        """
+    )
+
+    on = xdist.run("-n2", "--diagnostics-collectors=memory", on=True)
+
+    assert on.outcomes() == {"test_marked": "passed", "test_fixture": "passed"}
+    (marked,) = on.attempts("test_marked")
+    assert f"{marked['worker']}_process_live" in shards(on)
+    assert marked["samples"]["process.rss_bytes"]["count"] >= 2
+    (fixture,) = on.attempts("test_fixture")
+    assert "process.rss_bytes" not in fixture["samples"]
     assert troubles(on) == []
 
 
@@ -138,7 +197,7 @@ def test_a_worker_that_cannot_write_brings_its_lines_home(xdist: Differential) -
 
     assert on.summary["counts"] == {"passed": 7, "failed": 1}
     assert {attempt["worker"] for attempt in on.summary["tests"]} == {"gw0", "gw1"}
-    assert shards(on) == {"main", "recorder"}
+    assert shards(on) == {"main", "recorder", "gw0", "gw1"}
     assert "cannot create /proc/nobody/writes/here/shards/gw" in on.problems()
 
 
