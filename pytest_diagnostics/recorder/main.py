@@ -222,6 +222,8 @@ def _complain(path: str) -> None:
     """Leave word of what ended us."""
     import traceback
 
+    if os.path.islink(os.path.dirname(path)):
+        return  # the run's directory was replaced by a link to some other place
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     with suppress(OSError):
         fd = os.open(path, flags, 0o600)

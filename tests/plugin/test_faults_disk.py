@@ -95,9 +95,11 @@ def test_a_disk_that_becomes_read_only_during_the_run_is_named(
 ) -> None:
     differential.write(
         test_it=f"""
-            import subprocess
+            import glob, subprocess, time
             def test_before():
-                pass
+                # A process that starts has its standard error in the run's directory for a moment.
+                while not glob.glob({str(disk)!r} + "/runs/*/shards/recorder-*"):
+                    time.sleep(0.001)
             def test_remounts():
                 subprocess.run(["mount", "-o", "remount,ro", {str(disk)!r}], check=True)
             def test_after():

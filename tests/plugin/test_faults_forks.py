@@ -132,7 +132,7 @@ def test_a_child_that_goes_on_with_the_run_records_nothing(forked: Ran) -> None:
     assert len(forked.attempts("::test_last")) == 1
     assert forked.phases("::test_in_parent_and_child")["call"]["outcome"] == "passed"
     (run,) = forked.runs
-    assert len({shard.name.rpartition("-")[2] for shard in run.glob("shards/*")}) == 1
+    assert sorted(shard.name.rpartition("-")[0] for shard in run.glob("shards/*")) == ["main", "recorder"]
     assert forked.out.count("= diagnostics =") == 1
     assert "summary.json" not in (run.parents[2] / "written-by-the-child").read_text()
     assert len(forked.summary["shards"]) == 2
@@ -165,7 +165,7 @@ def test_a_run_whose_threads_are_refused_is_accounted_without_samples(differenti
     )
     differential.plugins = ("refusing",)
     for scope in ("session", "test"):
-        on = differential.pair(*(() if scope == "session" else ("-odiagnostics_scope=test",)))
+        on = differential.pair(f"-odiagnostics_scope={scope}", "-odiagnostics_recorder=thread")
         assert on.outcomes() == {"test_passes": "passed", "test_fails": "failed"}
         assert "can't start new thread" in on.problems()
         assert on.phases("::test_passes")["call"]["usage"]["rss_bytes"] > 0

@@ -46,8 +46,16 @@ def noticed(differential: Differential, *, on: bool) -> dict[str, Any]:
     return {**found, "peak": json.loads((differential.path / "peak.json").read_text())}
 
 
+def test_of_a_recorder_process_a_test_counts_kept_descriptors_only(differential: Differential) -> None:
+    differential.write(test_it=NOTICING)
+    off, on = noticed(differential, on=False), noticed(differential, on=True)
+    assert (on["threads"], on["named"]) == (off["threads"], ["MainThread"])
+    assert 0 < on["descriptors"] - off["descriptors"] <= 25
+
+
 def test_one_thread_and_some_descriptors_are_all_that_a_test_can_count(differential: Differential) -> None:
     differential.write(test_it=NOTICING)
+    differential.diagnostics = (*differential.diagnostics, "--diagnostics-recorder=thread")
     off, on = noticed(differential, on=False), noticed(differential, on=True)
     assert on["threads"] == off["threads"] + 1
     assert on["named"] == ["MainThread", "diagnostics"]
@@ -104,4 +112,7 @@ def test_a_timeout_shows_our_stack_beside_those_of_the_test(differential: Differ
     differential.plugins = ("pytest_timeout",)
     differential.write(test_it="import time\ndef test_it(): time.sleep(30)\n")
     on = differential.run("--timeout=0.5", "--timeout-method=signal", on=True)
+    assert "Stack of diagnostics" not in on.out
+    args = ("--timeout=0.5", "--timeout-method=signal", "--diagnostics-recorder=thread")
+    on = differential.run(*args, on=True)
     assert "Stack of diagnostics" in on.out

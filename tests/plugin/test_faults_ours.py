@@ -58,7 +58,7 @@ PARTS = [
     "session:DiagnosticsSession._open_run",
     "session:DiagnosticsSession._watch_tests",
     "session:DiagnosticsSession._shard",
-    "session:DiagnosticsSession._start_recorder",
+    "session:DiagnosticsSession._start_process",
     "session:DiagnosticsSession._header_line",
     "session:DiagnosticsSession._close_shards",
     "session:DiagnosticsSession._summarise",
@@ -83,9 +83,15 @@ PARTS = [
     "attachment:_section",
     "wide:WideFixture.begin",
     "wide:WideFixture.end",
-    "recorder.thread:ThreadRecorder.start",
-    "recorder.thread:ThreadRecorder.stop",
-    "recorder.thread:ThreadRecorder.request",
+    "hosting:Hosting.launch",
+    "hosting:Hosting.stop",
+    "hosting:Hosting._check",
+    "recorder.process:ProcessRecorder.start",
+    "recorder.process:ProcessRecorder.stop",
+    "recorder.process:ProcessRecorder.request",
+    "recorder.process:ProcessRecorder.latest",
+    "recorder.launch:_spawn",
+    "recorder.channel:Channel.ask",
     "storage.shard:ShardWriter.append",
     "storage.shard:ShardWriter.close",
     "storage.runs:create_run",
@@ -99,6 +105,13 @@ PARTS = [
     "system.usage_linux:LinuxUsageReader.close",
     "system.peak:PeakOwner.open",
     "system.peak:PeakOwner.close",
+    "hosting:Hosting.start_thread",
+]
+#: Those of a thread of this process.
+THREAD_PARTS = [
+    "recorder.thread:ThreadRecorder.start",
+    "recorder.thread:ThreadRecorder.stop",
+    "recorder.thread:ThreadRecorder.request",
     "core.manager:DiagnosticManager.start_collecting",
     "core.manager:DiagnosticManager.stop_collecting",
     "core.loop:Loop._sleep",
@@ -123,7 +136,7 @@ def off(plain: Differential) -> object:
     return plain.run(on=False)
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [*PARTS, *THREAD_PARTS])
 def test_a_part_of_ours_that_fails_changes_nothing_but_our_own_lines(
     plain: Differential, off: object, part: str
 ) -> None:
@@ -137,7 +150,7 @@ def test_a_part_of_ours_that_fails_changes_nothing_but_our_own_lines(
     )
     plain.write(breaking=source)
     plain.plugins = ("breaking",)
-    on = plain.run(on=True)
+    on = plain.run(f"--diagnostics-recorder={'thread' if part in THREAD_PARTS else 'process'}", on=True)
     plain.same(off, on)  # type: ignore[arg-type] # a fixture's type may not be imported at run time
     assert "broken for the test" in on.out or "broken for the test" in on.problems() or path in UNCALLED
 
