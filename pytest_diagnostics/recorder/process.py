@@ -113,7 +113,8 @@ class ProcessRecorder:
         """End what was started of it and return why; where that cannot be found, a note ends it later."""
         self._ended = True
         with suppress(OSError):
-            create_file(os.path.join(self._run.path, GIVEN_UP))
+            if not os.path.islink(self._run.path):
+                create_file(os.path.join(self._run.path, GIVEN_UP))
         end(self.plan.address)
         said = complaint(self._run.path)
         if said:

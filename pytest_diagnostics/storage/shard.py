@@ -78,6 +78,7 @@ class ShardWriter:
         self._end = b""
         self._closed = False
         try:
+            self._refuse_links()
             create_file(self.path)
         except OSError as exc:
             raise RecordingError(f"cannot create {self.path}: {error_text(exc)}") from exc
@@ -215,10 +216,12 @@ class ShardWriter:
         return True
 
     def _refuse_links(self) -> None:
-        """Raise OSError when the run's directory was replaced by a link to some other place."""
-        with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISLNK(Files.lstat(Files.parent(Files.parent(self.path))).st_mode):
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        """Raise OSError when the run's directory, or its shards', was replaced by a link to somewhere else."""
+        shards = Files.parent(self.path)
+        for directory in (Files.parent(shards), shards):
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_ISLNK(Files.lstat(directory).st_mode):
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
     def _enqueue(self, line: bytes) -> bool:
         self._queue.append(line)
