@@ -29,6 +29,8 @@ MISSING = ("gap", "host", *OF_RECORDER)
 STALLS = (*OF_PROCESS, "host", "suspend")
 #: A cause explains a gap of which it covers this much.
 MOST = 0.5
+#: A stall that reaches into a test's window by less is its neighbour's: a recorder looks now and then.
+NOTABLE_SECONDS = 0.01
 #: A recorder was on time if its samples lie no further apart than this many of its intervals.
 ON_TIME_INTERVALS = 2.5
 
@@ -85,7 +87,7 @@ def stalls_of(gaps: Iterable[Gap], attempts: Iterable[tuple[Attempt, float]]) ->
         start, end, length = gap["start_seconds"], gap["time_seconds"], gap["seconds"]
         if gap["kind"] == "suspend" and end <= start:
             jumps[gap["source"]].append(gap)
-        elif gap["kind"] in STALLS and end > start:
+        elif gap["kind"] in STALLS and end > start and not _twice(gap):
             share = min(1.0, length / (end - start))
             spans[gap["kind"], gap["pid"]].append((start, end, share, gap["detail"]))
     if not spans and not jumps:
@@ -96,13 +98,18 @@ def stalls_of(gaps: Iterable[Gap], attempts: Iterable[tuple[Attempt, float]]) ->
         for kind in STALLS:
             keys = [(kind, None)] if kind == "host" else [(kind, attempt["pid"])]
             for seconds, count, detail in (cut[key].within(start, end) for key in keys if key in cut):
-                if seconds > 0:
+                if seconds >= NOTABLE_SECONDS:
                     attempt["stalls"].append(
                         Stall(kind=kind, seconds=round(seconds, 6), count=count, detail=detail)
                     )
         suspended = _suspended(jumps, start, end)
         if suspended is not None:
             attempt["stalls"].append(suspended)
+
+
+def _twice(gap: Gap) -> bool:
+    """Return whether a thread noticed what the recorder had seen more exactly."""
+    return gap["kind"] in ("stopped", "starved", "throttled") and gap["source"].endswith(f"-{gap['pid']}")
 
 
 def _suspended(jumps: dict[str, list[Gap]], start: float, end: float) -> Stall | None:
@@ -260,7 +267,7 @@ class _Causes:
 
 
 def _ticks(shard: ShardRecords, interval: float) -> tuple[list[float], float]:
-    """Return when a recorder took samples, of any collector, and how far apart they may lie."""
+    """Return when a recorder took samples, of its busiest collector, and how far apart they may lie."""
     told = number(mapping(shard.header, "recorder"), "interval_seconds") or interval
-    moments = {moment - shard.zero for results in shard.collectors.values() for moment in results.times}
-    return sorted(moments), ON_TIME_INTERVALS * told
+    times = max((results.times for results in shard.collectors.values()), key=len, default=())
+    return sorted(moment - shard.zero for moment in times), ON_TIME_INTERVALS * told

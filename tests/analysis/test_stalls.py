@@ -190,3 +190,23 @@ def test_a_stalled_machine_befalls_the_tests_of_all_workers(recorded: Recorded) 
 
     stalls = [attempt["stalls"] for attempt in recorded.summary()["tests"]]
     assert [[(stall["kind"], stall["seconds"]) for stall in each] for each in stalls] == [[("host", 4.0)]] * 2
+
+
+def test_what_a_thread_noticed_of_a_stop_does_not_lengthen_it(recorded: Recorded) -> None:
+    recorded.recorder(until=10)
+    recorded.process()
+    recorded.test(recorded.main, "t", 1.0, "setup", "call", "teardown", seconds=8.0)
+    thread_gap(recorded, 4.0, 6.5)
+    recorded.stall("stopped", 4.0, 6.0)
+
+    (attempt,) = recorded.summary()["tests"]
+    assert [(stall["kind"], stall["seconds"]) for stall in attempt["stalls"]] == [("stopped", 2.0)]
+
+
+def test_an_edge_that_reaches_into_the_next_test_is_not_its_own(recorded: Recorded) -> None:
+    main = recorded.process()
+    recorded.recorder(until=3)
+    recorded.test(main, "t", 2.0, "setup", "call", "teardown")
+    recorded.stall("stopped", 1.0, 2.005)
+
+    assert recorded.summary()["tests"][0]["stalls"] == []
