@@ -114,9 +114,10 @@ class DiagnosticsSession:
         """Take home what a worker could not write to the run's directory."""
         self.guard(self._welcome, node)
 
-    def pytest_report_header(self) -> str | None:
-        """Say in one line what is recorded and where."""
-        return self.guard(self._header_line)
+    def pytest_report_header(self) -> list[str]:
+        """Say in one line what is recorded and where; in another how the run before came to its end."""
+        lines = [self.guard(self._header_line), self.guard(self._earlier_line)]
+        return [line for line in lines if line]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -256,6 +257,15 @@ class DiagnosticsSession:
         where = "in memory only" if self.run is None else f"to {_shortest(self.run.path, self.config)}"
         scope = "the whole session" if self.settings.scope == "session" else "test by test"
         return f"diagnostics: {scope}, every {self.settings.interval:g} s, recorded {where}"
+
+    def _earlier_line(self) -> str | None:
+        if self.run is None or self.worker != "main":
+            return None
+        from .endings import previous_ending
+        from .report.words import line
+
+        told = previous_ending(self.settings.directory, self.run)
+        return None if told is None else f"diagnostics: {line(told)}"
 
     def _finish(self, reason: str, status: int | None) -> None:
         if not self._open:
