@@ -44,20 +44,20 @@ def endings_of(recording: Recording, tests: list[Attempt], *, finished: bool) ->
     ``finished`` says that this one did. Processes that went down with it are not told apart from it.
     """
     told = dict(_told(recording))
-    watched, main = watched_of(recording), main_pid(recording)
+    watched, main = watched_of(recording), ("main", main_pid(recording))
     if not finished:
-        watched.setdefault(main, Watched("main", main))
-    for pid, (_, fields) in told.items():
-        watched.setdefault(pid, Watched(text(mapping(fields, "details"), "worker", "main"), pid))
+        watched.setdefault(main, Watched(*main))
+    for worker, pid in told:
+        watched.setdefault((worker, pid), Watched(worker, pid))
     endings = []
-    for pid, process in watched.items():
-        if process.said_its_end or (pid == main and finished):
+    for key, process in watched.items():
+        if process.said_its_end or (key == main and finished):
             continue
-        if pid in told:
-            endings.append(_seen(process, *told[pid], tests=tests, alone=pid != main))
-        elif pid == main or finished:
-            endings.append(_inferred(recording, process, tests, alone=pid != main))
-    return sorted(endings, key=lambda ending: (ending["pid"] != main, ending["time_seconds"]))
+        if key in told:
+            endings.append(_seen(process, *told[key], tests=tests, alone=key != main))
+        elif key == main or finished:
+            endings.append(_inferred(recording, process, tests, alone=key != main))
+    return sorted(endings, key=lambda end: ((end["process"], end["pid"]) != main, end["time_seconds"]))
 
 
 def close(attempts: list[tuple[Attempt, float]], endings: Iterable[Ending]) -> list[tuple[Attempt, float]]:
@@ -66,10 +66,10 @@ def close(attempts: list[tuple[Attempt, float]], endings: Iterable[Ending]) -> l
     A run goes on when a worker ends, and tells that its test failed. Of a run that ended itself, nobody
     told anything about the test.
     """
-    by_pid = {ending["pid"]: ending for ending in endings}
+    ended = {(ending["process"], ending["pid"]): ending for ending in endings}
     closed = []
     for attempt, last in attempts:
-        end, ending = last, by_pid.get(attempt["pid"])
+        end, ending = last, ended.get((attempt["worker"], attempt["pid"]))
         if ending is not None and not attempt["complete"]:
             if not ending["inferred"]:
                 end = max(ending["time_seconds"], attempt["start_seconds"])
@@ -101,12 +101,13 @@ def _how(ending: Ending) -> str:
     return f"exited with code {ending['exit_code']}" if ending["exit_code"] is not None else ""
 
 
-def _told(recording: Recording) -> Iterator[tuple[int, tuple[ShardRecords, Fields]]]:
+def _told(recording: Recording) -> Iterator[tuple[tuple[str, int], tuple[ShardRecords, Fields]]]:
     for shard in recording.shards:
         for fields in shard.of_kind("event"):
-            pid = number(mapping(fields, "details"), "pid")
+            details = mapping(fields, "details")
+            pid = number(details, "pid")
             if fields.get("event") == "process_ended" and pid is not None:
-                yield int(pid), (shard, fields)
+                yield (text(details, "worker", "main"), int(pid)), (shard, fields)
 
 
 def _seen(
@@ -200,7 +201,7 @@ def _blank(process: Watched, moment: float, running: _Running | None) -> Ending:
 def _running(tests: list[Attempt], process: Watched, moment: float, *, alone: bool) -> _Running | None:
     """Return the test in which a process ended; of one that hands them out, the longest in its workers."""
     found = [test for test in tests if not test["complete"]]
-    own = [test for test in found if test["pid"] == process.pid]
+    own = [test for test in found if (test["worker"], test["pid"]) == (process.worker, process.pid)]
     if not own and alone:
         return None
     # A process runs one test at a time: an earlier one lost its end otherwise.

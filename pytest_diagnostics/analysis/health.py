@@ -9,7 +9,7 @@ from ..core.model import HealthState
 from ..core.recording import CollectorResults, Fields, Recording, ShardRecords, mapping, number, text, whole
 from .attempts import running_phase
 from .endings import subject
-from .processes import host_of, is_recorder_process, pid_of, where
+from .processes import host_of, is_recorder_process, pid_of, where, worker_of
 from .schema import Attempt, CollectorState, Cost, Ending, Gap, HealthSummary, RecorderState, Run, ShardState
 from .stalls import MISSING, OF_RECORDER, lost_seconds
 from .words import span
@@ -172,8 +172,8 @@ def _good(collectors: list[CollectorState], gaps: list[Gap], cost: Cost) -> str:
 
 def _unfinished(recording: Recording, run: Run, endings: list[Ending], tests: list[Attempt]) -> list[str]:
     problems = [f"{subject(ending)} {ending['sentence']}" for ending in endings]
-    told = {ending["pid"] for ending in endings}
-    open_ones = [test for test in tests if not test["complete"] and test["pid"] not in told]
+    told = {(ending["process"], ending["pid"]) for ending in endings}
+    open_ones = [test for test in tests if not test["complete"] and (test["worker"], test["pid"]) not in told]
     if run["finished"] and open_ones:
         first = open_ones[0]
         more = f", nor {len(open_ones) - 1} more" if len(open_ones) > 1 else ""
@@ -181,7 +181,7 @@ def _unfinished(recording: Recording, run: Run, endings: list[Ending], tests: li
         problems.append(f"{place} did not finish{more}")
     for shard in recording.shards:
         # Of a run that finished, a process without an end died on the way.
-        if run["finished"] and not shard.of_kind("end") and pid_of(shard) not in told:
+        if run["finished"] and not shard.of_kind("end") and (worker_of(shard), pid_of(shard)) not in told:
             what = "the recorder, " if is_recorder_process(shard) else ""
             problems.append(f"{what}{where(shard)}, ended without saying so")
     return problems

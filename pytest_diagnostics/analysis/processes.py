@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..core.recording import Recording, ShardRecords, mapping, text, whole
 
 #: Shards that a process writes beside its own.
-_BESIDE = frozenset({"recorder", "live", "process"})
+_BESIDE = frozenset({"recorder", "live", "process", "objects"})
 
 
 @dataclass
@@ -66,14 +66,22 @@ def main_pid(recording: Recording) -> int:
     return pid_of(mains[0]) if mains else 0
 
 
-def watched_of(recording: Recording) -> dict[int, Watched]:
-    """Return the processes whose tests are recorded, by their ids."""
-    found: dict[int, Watched] = {}
+def watched_of(recording: Recording) -> dict[tuple[str, int], Watched]:
+    """Return the processes whose tests are recorded, by their workers and ids.
+
+    On two hosts, two processes may have the same id; no two workers of a run have the same name.
+    """
+    found: dict[tuple[str, int], Watched] = {}
     for shard in recording.shards:
         if not is_recorder_process(shard):
-            pid = pid_of(shard)
-            found.setdefault(pid, Watched(worker_of(shard), pid)).shards.append(shard)
+            worker, pid = worker_of(shard), pid_of(shard)
+            found.setdefault((worker, pid), Watched(worker, pid)).shards.append(shard)
     return found
+
+
+def hosts_of(recording: Recording) -> dict[tuple[str, int], str]:
+    """Return the host of each process whose tests are recorded, by its worker and id."""
+    return {key: host_of(process.shards[0]) for key, process in watched_of(recording).items()}
 
 
 def where(shard: ShardRecords) -> str:

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from ..core.recording import Fields, Recording, ShardRecords, mapping, number, text, whole
 from .attempts import seconds_from
-from .processes import is_recorder_process, pid_of, recorders_in, worker_of
+from .processes import host_of, hosts_of, is_recorder_process, pid_of, recorders_in, worker_of
 from .schema import Attempt, Gap, Stall
 from .words import span
 
@@ -72,37 +72,44 @@ def gaps_of(recording: Recording, interval: float) -> list[Gap]:
     """Return all of them in the order of time, gaps with their cause where the recording shows one."""
     found = [_gap(shard, fields) for shard in recording.shards for fields in shard.of_kind("gap")]
     if any(gap["kind"] == "gap" for gap, _ in found):
-        causes = _Causes(recording, [gap for gap, _ in found], interval)
-        for gap, own in found:
-            if gap["kind"] == "gap":
-                causes.explain(gap, own)
+        for host in {host_of(shard) for shard in recording.shards}:
+            # What befell one machine explains nothing on another.
+            here = Recording({}, [shard for shard in recording.shards if host_of(shard) == host])
+            own = [(gap, shard) for gap, shard in found if host_of(shard) == host]
+            causes = _Causes(here, [gap for gap, _ in own], interval)
+            for gap, shard in own:
+                if gap["kind"] == "gap":
+                    causes.explain(gap, shard)
     return sorted((gap for gap, _ in found), key=lambda gap: gap["time_seconds"])
 
 
-def stalls_of(gaps: Iterable[Gap], attempts: Iterable[tuple[Attempt, float]]) -> None:
-    """Tell each attempt, of which the second is the end, what lies within its window."""
-    spans: dict[tuple[str, int | None], list[tuple[float, float, float, str]]] = defaultdict(list)
-    jumps: dict[str, list[Gap]] = defaultdict(list)
+def stalls_of(gaps: Iterable[Gap], attempts: Iterable[tuple[Attempt, float]], recording: Recording) -> None:
+    """Tell each attempt, of which the second is the end, what lies within its window, on its host."""
+    spans: dict[tuple[str, str, int | None], list[tuple[float, float, float, str]]] = defaultdict(list)
+    jumps: dict[str, dict[str, list[Gap]]] = defaultdict(lambda: defaultdict(list))
+    hosts, sources = hosts_of(recording), {shard.name: host_of(shard) for shard in recording.shards}
     for gap in gaps:
         start, end, length = gap["start_seconds"], gap["time_seconds"], gap["seconds"]
         if gap["kind"] == "suspend" and end <= start:
-            jumps[gap["source"]].append(gap)
+            jumps[sources.get(gap["source"], "")][gap["source"]].append(gap)
         elif gap["kind"] in STALLS and end > start and not _twice(gap):
             share = min(1.0, length / (end - start))
-            spans[gap["kind"], gap["pid"]].append((start, end, share, gap["detail"]))
+            whose = gap["worker"] if gap["worker"] is not None else sources.get(gap["source"], "")
+            spans[gap["kind"], whose, gap["pid"]].append((start, end, share, gap["detail"]))
     if not spans and not jumps:
         return
     cut = {key: Spans(stretches) for key, stretches in spans.items()}
     for attempt, end in attempts:
         start = attempt["start_seconds"]
+        host = hosts.get((attempt["worker"], attempt["pid"]), "")
         for kind in STALLS:
-            keys = [(kind, None)] if kind == "host" else [(kind, attempt["pid"])]
+            keys = [(kind, host, None) if kind == "host" else (kind, attempt["worker"], attempt["pid"])]
             for seconds, count, detail in (cut[key].within(start, end) for key in keys if key in cut):
                 if seconds >= NOTABLE_SECONDS:
                     attempt["stalls"].append(
                         Stall(kind=kind, seconds=round(seconds, 6), count=count, detail=detail)
                     )
-        suspended = _suspended(jumps, start, end)
+        suspended = _suspended(jumps.get(host, {}), start, end)
         if suspended is not None:
             attempt["stalls"].append(suspended)
 

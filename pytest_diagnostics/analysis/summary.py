@@ -32,7 +32,7 @@ def summarise(recording: Recording, *, alive: bool = False) -> Summary:
     endings = endings_of(recording, [test for test, _ in attempts], finished=bool(end)) if gone else []
     attempts = close(attempts, endings)
     gaps = gaps_of(recording, interval)
-    stalls_of(gaps, attempts)
+    stalls_of(gaps, attempts, recording)
     tests = [attempt for attempt, _ in attempts]
     for (attempt, ended), until in zip(attempts, _next_starts(tests), strict=True):
         attempt["samples"] = windows.cut(

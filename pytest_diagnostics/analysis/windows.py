@@ -12,7 +12,7 @@ from itertools import pairwise
 from statistics import median
 
 from ..core.recording import CollectorResults, Column, Recording, ShardRecords, text
-from .processes import host_of, is_recorder_process, pid_of, worker_of
+from .processes import host_of, hosts_of
 from .schema import Sampled
 
 #: Series in one test's samples, the most telling first.
@@ -142,11 +142,9 @@ class Windows:
         self._shared: dict[str, list[tuple[float, _Track]]] = defaultdict(list)
         self._private: dict[tuple[str, int], list[tuple[float, _Track]]] = defaultdict(list)
         self._of_worker: dict[tuple[str, str], list[tuple[float, _Track]]] = defaultdict(list)
-        self._hosts: dict[tuple[str, int], str] = {}
+        self._hosts = hosts_of(recording)
         for shard in recording.shards:
             host, pid = host_of(shard), _test_by_test(shard)
-            if not is_recorder_process(shard):
-                self._hosts[worker_of(shard), pid_of(shard)] = host
             for worker, found in self._tracks(shard).items():
                 tracks = [(shard.zero, track) for track in found]
                 if pid is not None:
