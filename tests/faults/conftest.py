@@ -56,6 +56,11 @@ _HARMLESS = re.compile(
     rf"stat |f?stat /runs/[^/]+|opendir /runs|stat /runs/[^/]+/(run|summary)\.json|\w+ /runs/{OLD}(/.*)?"
 )
 
+#: What is looked at again and again while a recorder process may be about to begin.
+_LOOKED_AT_AGAIN = re.compile(
+    r"(open|f?stat|read|close) /runs/[^/]+/recorder\.err|opendir /runs/[^/]+/shards"
+)
+
 _OURS = re.compile(
     r"^[-=]+ diagnostics [-=]+\n(?:(?![-=_!]+ ).*\n)*|^(?:diagnostics:|health |report ).*\n", re.MULTILINE
 )
@@ -193,7 +198,10 @@ def _unnamed(met: Met, summary: Summary) -> Iterator[str]:
         yield f"taken for a run that died: {problems}"
     if met.job["recorder"] and _costs_a_recorder_nothing(met):
         return
-    if all(_HARMLESS.fullmatch(f"{fault.op} {fault.path}") for fault in met.faults):
+    calls = [f"{fault.op} {fault.path}" for fault in met.faults]
+    if all(_HARMLESS.fullmatch(call) for call in calls):
+        return
+    if "--diagnostics-recorder=process" in met.job["args"] and _LOOKED_AT_AGAIN.fullmatch(calls[0]):
         return
     if met.job["mode"] == MODES["short"] and "/shards/" not in met.faults[0].path:
         return  # the rest was written at once
@@ -247,8 +255,6 @@ class Bench:
 
     path: Path
     process: subprocess.Popen[str]
-    #: Every fault that was provoked.
-    provoked: int = 0
     _made: int = 0
     _off: Met | None = None
 
@@ -307,11 +313,7 @@ class Bench:
         while all(met.faults for met in runs):
             first = len(runs) + 1
             runs += self.ask([self.job(op, n, error, mode, **more) for n in range(first, first + 6)])
-        return self._count([met for met in runs if met.faults])
-
-    def some(self, jobs: list[dict[str, Any]]) -> list[Met]:
-        """Make runs each of which meets a fault."""
-        return self._count(self.ask(jobs))
+        return [met for met in runs if met.faults]
 
     def complaints(self, runs: list[Met]) -> list[str]:
         """Return every promise that runs did not keep, with the fault that they met."""
@@ -321,10 +323,6 @@ class Bench:
             met_what = f"{errno.errorcode[met.job['errno']]} at {fault.op} {fault.serial} {fault.path}"
             found += [f"{met_what}: {complaint}" for complaint in _complaints(met, self.off)]
         return found
-
-    def _count(self, runs: list[Met]) -> list[Met]:
-        self.provoked += len(runs)
-        return runs
 
 
 def unavailable(reason: str) -> NoReturn:

@@ -64,6 +64,18 @@ def test_whichever_call_of_the_recorder_fails_the_tests_do_not_notice(
         assert ends(met, 10)
 
 
+@pytest.mark.parametrize(
+    ("call", "error", "mode", "last"), [("any", "EIO", "once", 100), ("change", "ENOSPC", "for good", 60)]
+)
+def test_calls_of_pytest_beside_a_recorder_process_fail_alike(
+    bench: Bench, call: str, error: str, mode: str, last: int
+) -> None:
+    jobs = [bench.job(call, at, error, mode, args=BESIDE) for at in range(2, last, 9)]
+    runs = [met for met in bench.ask(jobs) if met.faults]
+    assert runs
+    assert bench.complaints(runs) == []
+
+
 @pytest.mark.parametrize(("call", "error"), [("open", "EMFILE"), ("chmod", "EACCES")])
 def test_a_thread_collects_where_the_recorder_cannot_begin(
     bench: Bench, tmp_path: Path, call: str, error: str
@@ -80,7 +92,7 @@ def test_a_thread_collects_where_the_recorder_cannot_begin(
         "def test_after(): pass\n"
         "def test_at_the_end(): pass\n"
     )
-    (met,) = bench.some([bench.job(call, 1, error, "once", args=BESIDE, recorder=True, suite=tmp_path)])
+    (met,) = bench.ask([bench.job(call, 1, error, "once", args=BESIDE, recorder=True, suite=tmp_path)])
     assert (met.code, met.err) == (0, ""), met.out
     assert met.summary is not None
     assert [recorder["kind"] for recorder in met.summary["recorders"]] == ["thread"]
