@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable
 from typing import cast
 
+from ..core.errors import ErrorType
 from ..core.model import HealthState
 from ..core.recording import CollectorResults, Fields, Recording, ShardRecords, mapping, number, text, whole
 from .attempts import running_phase
@@ -142,7 +145,7 @@ def health_of(
         *_told(recording),  # causes, as the processes knew them; damage is what came of them
         *_damage(recording),
         *recording.problems,
-        *_ailing(collectors),
+        *_ailing(collectors, _last_looks(recording, endings)),
         *_interrupted(gaps, run["wall_seconds"]),
     ]
     problems = list(dict.fromkeys(problems))
@@ -222,13 +225,26 @@ def _told(recording: Recording) -> list[str]:
     return problems
 
 
-def _ailing(collectors: list[CollectorState]) -> list[str]:
+def _last_looks(recording: Recording, endings: list[Ending]) -> Counter[tuple[str, str]]:
+    """Return how often collectors (where, name) failed once what they looked at was gone: no fault of theirs."""
+    found: Counter[tuple[str, str]] = Counter()
+    gone = min((ending["time_seconds"] for ending in endings if not ending["inferred"]), default=math.inf)
+    for shard in recording.shards:
+        for results in shard.collectors.values():
+            late = (failure for failure in results.failures if failure.monotonic - shard.zero >= gone)
+            found[where(shard), results.name] += sum(
+                failure.type == ErrorType.UNAVAILABLE.value for failure in late
+            )
+    return found
+
+
+def _ailing(collectors: list[CollectorState], excused: Counter[tuple[str, str]]) -> list[str]:
     problems = []
     for state in collectors:
         reason = f": {state['reason']}" if state["reason"] else ""
         if state["state"] not in _FINE:
             problems.append(f"collector {state['name']} in {state['where']} is {state['state']}{reason}")
-        elif state["errors"] > FAILING_SHARE * state["results"]:
+        elif state["errors"] - excused[state["where"], state["name"]] > FAILING_SHARE * state["results"]:
             problems.append(
                 f"collector {state['name']} failed {state['errors']} of {state['results']} times{reason}"
             )

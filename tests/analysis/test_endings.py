@@ -115,6 +115,20 @@ def test_a_test_lasts_until_its_process_ended_and_has_the_samples_up_to_then(rec
     assert attempt["failure"] is None
 
 
+@pytest.mark.parametrize(("at", "problems"), [(1.5, 2), (2.5, 1)], ids=["before", "after"])
+def test_a_collector_that_fails_because_the_process_is_gone_is_no_problem(
+    recorded: Recorded, at: float, problems: int
+) -> None:
+    recorded.process()
+    recorder = recorded.recorder(until=1)
+    recorded.ended(2.0, signal="SIGKILL")
+    error = {"type": "unavailable", "message": "its process has ended"}
+    told = {"collector": "process", "seconds": 0.0, "collected": False, "data": None, "error": error}
+    recorded.add(recorder, "result", monotonic=at, **told)
+
+    assert len(recorded.summary()["health"]["problems"]) == problems
+
+
 @pytest.mark.parametrize(
     ("phases", "where"),
     [(("setup", "call", "teardown"), "while no test ran"), (None, "before any test")],
