@@ -226,7 +226,7 @@ def _told(recording: Recording) -> list[str]:
 
 
 def _last_looks(recording: Recording, endings: list[Ending]) -> Counter[tuple[str, str]]:
-    """Return how often collectors (where, name) failed once what they looked at was gone: no fault of theirs."""
+    """Return how often collectors (where, name) failed after the end of what they looked at."""
     found: Counter[tuple[str, str]] = Counter()
     gone = min((ending["time_seconds"] for ending in endings if not ending["inferred"]), default=math.inf)
     for shard in recording.shards:
