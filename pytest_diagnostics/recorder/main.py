@@ -192,19 +192,6 @@ def _detach() -> None:
     os.closerange(3, 1 << 16)
     os.chdir("/")
     os.umask(0o077)
-    _be_no_harder_to_kill()
-
-
-def _be_no_harder_to_kill() -> None:
-    """Undo a protection from the OOM killer that pytest inherited: it is not ours to have."""
-    path = "/proc/self/oom_score_adj"
-    try:
-        with open(path, "r+", encoding="ascii") as file:
-            if int(file.read()) < 0:
-                file.seek(0)
-                file.write("0")
-    except (OSError, ValueError):
-        return  # not Linux, or nothing to be done about it
 
 
 def _let_go_of_disk(path: str) -> None:
