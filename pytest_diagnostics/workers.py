@@ -165,7 +165,7 @@ def brought_home(node: object) -> tuple[dict[str, list[bytes]], int]:
     import base64
     import zlib
 
-    unpacked = zlib.decompressobj().decompress(base64.b64decode(text), 2 * MAX_UNPACKED_BYTES)
+    unpacked = zlib.decompressobj().decompress(base64.b64decode(text), 3 * MAX_UNPACKED_BYTES)
     told = json.loads(unpacked)
     shards = {
         str(name): lines.encode("ascii", "replace").splitlines(keepends=True)

@@ -147,7 +147,7 @@ def _place_in_time(recording: Recording) -> None:
     """Find the run's start on each shard's clock.
 
     Processes of one machine share CLOCK_MONOTONIC, so the run's anchor serves them all, whatever the wall
-    clock did meanwhile. A shard of another boot or machine is placed by the wall clocks.
+    clock did meanwhile. Those of another boot or machine are placed together, by the wall clocks.
     """
     anchor, boot = _anchor(recording.header), text(mapping(recording.header, "process"), "boot_id")
     if anchor is None:
@@ -156,9 +156,16 @@ def _place_in_time(recording: Recording) -> None:
             anchor, first = min(known, key=lambda pair: pair[0][1])
             boot = text(first.header, "boot_id")
     recording.started = anchor[0] if anchor else None
+    anchors: dict[tuple[str, str], tuple[float, float]] = {}
+    for shard in sorted(recording.shards, key=lambda shard: _anchor(shard.header) or (0.0, 0.0)):
+        found, place = _anchor(shard.header), _place(shard)
+        if found is not None:
+            anchors.setdefault(place, found)
     for shard in recording.shards:
-        own, own_boot = _anchor(shard.header), text(shard.header, "boot_id")
-        if anchor is not None and own is not None and boot and own_boot and own_boot != boot:
+        host, own_boot = _place(shard)
+        own = anchors.get((host, own_boot))
+        elsewhere = own_boot != boot if boot and own_boot else bool(host)
+        if anchor is not None and own is not None and elsewhere:
             shard.zero = own[1] - (own[0] - anchor[0])
         elif anchor is not None:
             shard.zero = anchor[1]
@@ -166,6 +173,11 @@ def _place_in_time(recording: Recording) -> None:
             moments = [_moment(fields) for other in recording.shards for fields in other.records]
             moments += [results.times[0] for results in shard.collectors.values() if results.times]
             shard.zero = min((moment for moment in moments if moment is not None), default=0.0)
+
+
+def _place(shard: ShardRecords) -> tuple[str, str]:
+    """Return the host and the boot of a shard's process: what shares a monotonic clock."""
+    return text(shard.header, "host"), text(shard.header, "boot_id")
 
 
 def _anchor(header: Fields) -> tuple[float, float] | None:
