@@ -6,13 +6,14 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..core.clock import Pid
 from ..core.errors import UnavailableError
 from ..core.handlers import ExceptionHandler
 from ..system import parsers, tree
 from ..system.cgroup import Allowance
+from ..system.family import Seen, descendants, of_workers
 from ..system.parsers import ProcessStat
 from ..system.procfs import Files
 from ..system.sampling import FIRST, Answer, LocalCollector, Monotonic, Rates
@@ -20,8 +21,7 @@ from ..system.sampling import FIRST, Answer, LocalCollector, Monotonic, Rates
 if TYPE_CHECKING:
     import psutil
 
-    from ..core.model import JsonValue
-
+NOBODY = "no worker is there"
 _IO = ("read_bytes", "write_bytes", "read_bytes_per_sec", "write_bytes_per_sec")
 _TREE = (
     "children",
@@ -33,18 +33,6 @@ _TREE = (
     "tree_cpu_percent",
     "tree_threads",
 )
-
-
-class Seen(NamedTuple):
-    """One process at one tick. A pid alone is no identity: numbers are given out again."""
-
-    pid: int
-    stat: ProcessStat
-    cpu_seconds: float
-
-    @property
-    def identity(self) -> str:
-        return f"{self.pid} {self.stat.start_ticks}"
 
 
 class ProcessCollector(LocalCollector):
@@ -258,23 +246,13 @@ class ProcessCollector(LocalCollector):
         try:
             level = self._children.pids()
         except UnavailableError:
-            return self._scan()
+            return descendants(self._pid, self._proc)
         found: list[int] = []
         while level:
             # A process that was reparented during the walk may be met twice.
             level = [pid for pid in level if pid not in found]
             found += level
             level = [child for pid in level for child in tree.children_of(pid, self._proc)]
-        return found
-
-    def _scan(self) -> list[int]:
-        """The way of kernels without CONFIG_PROC_CHILDREN: some ten microseconds for every process."""
-        parents = tree.parents(self._proc)
-        found: list[int] = []
-        level = parents.get(self._pid, [])
-        while level:
-            found += level
-            level = [child for pid in level for child in parents.get(pid, [])]
         return found
 
     def _cpu_seconds(self, pid: int, stat: ProcessStat) -> float:
@@ -332,34 +310,72 @@ class ProcessCollector(LocalCollector):
             answer.data["workers"] = of_workers(workers, family, percent, self._PAGE)
 
 
-def of_workers(
-    workers: Mapping[str, int],
-    family: list[Seen],
-    percent: Callable[[list[Seen]], float | None],
-    page: int,
-) -> dict[str, JsonValue]:
-    """Return the figures of each worker and its descendants; one that is not there is left out.
+class WorkersCollector(ProcessCollector):
+    """What the process collector says of ``workers``, without a process that all of them descend from.
 
-    So is one that has ended, but was not waited for: it holds no memory any more.
+    - ``workers``: as of the process collector
+    - ``tree_rss_bytes``, ``tree_cpu_percent``, ``tree_threads``: of all of them together
+    - ``limit_cores``, ``limit_bytes``: what the process that collects may use
     """
-    names = {pid: name for name, pid in workers.items()}
-    parents = {member.pid: member.stat.ppid for member in family}
-    members: dict[str, list[Seen]] = {}
-    for member in family:
-        pid, met = member.pid, set[int]()
-        while pid not in names and pid in parents and pid not in met:
-            met.add(pid)  # numbers given out again during the walk could lead in a circle
-            pid = parents[pid]
-        if pid in names and pid in parents:
-            members.setdefault(names[pid], []).append(member)
-    return {
-        name: {
-            "pid": workers[name],
-            "rss_bytes": sum(member.stat.rss_pages for member in found) * page,
-            "cpu_percent": percent(found),
-            "threads": sum(member.stat.threads for member in found),
-            "processes": len(found),
-        }
-        for name, found in members.items()
-        if any(member.pid == workers[name] and member.stat.rss_pages for member in found)
-    }
+
+    default_name = "process"
+
+    def __init__(self, workers: Mapping[str, int]) -> None:
+        """``workers`` is name -> process id and may change at any time."""
+        super().__init__()
+        self.workers = workers
+
+    def start(self) -> None:
+        """Begin a new series of differences."""
+        self.stop()
+        self._pid = Pid.current()
+        if self.raw:
+            self._proc = f"{self._root}/proc"
+            self._allowance = Allowance(None, root=self._root)
+
+    def stop(self) -> object:
+        """Forget what was counted."""
+        self._pid = 0
+        self._cpu.forget()
+        return None
+
+    def fill(self, answer: Answer, now: float) -> None:
+        """Walk the tree of each worker."""
+        if not self._pid:
+            self.start()
+        self._allowance.refresh(now)
+        answer.put("limit_cores", self._allowance.cores, "the number of CPUs is not known")
+        answer.put("limit_bytes", self._allowance.memory_bytes, "the machine's memory is not known")
+        found: list[int] = []
+        level = list(dict(self.workers).values())
+        while level:
+            level = [pid for pid in dict.fromkeys(level) if pid not in found]
+            found += level
+            level = [child for pid in level for child in tree.children_of(pid, self._proc)]
+        family = self._read(found)
+        percent, why = self._shares(now, family, self._allowance.cores)
+        self._put_together(answer, family, percent, why)
+
+    def fill_portable(self, answer: Answer, now: float) -> None:
+        """Ask psutil."""
+        import psutil
+
+        cores, total = os.cpu_count() or 1, psutil.virtual_memory().total
+        answer.data.update(limit_cores=cores, limit_bytes=total)
+        family: list[Seen] = []
+        for pid in dict(self.workers).values():
+            try:
+                family += self._portable_family(psutil.Process(pid))
+            except psutil.Error:
+                continue  # it has ended
+        percent, why = self._shares(now, family, cores)
+        self._put_together(answer, family, percent, why)
+
+    def _put_together(
+        self, answer: Answer, family: list[Seen], percent: Callable[[list[Seen]], float | None], why: str
+    ) -> None:
+        answer.data["scope"] = "process"
+        answer.data["tree_rss_bytes"] = sum(member.stat.rss_pages for member in family) * self._PAGE
+        answer.put("tree_cpu_percent", percent(family) if family else None, why if family else NOBODY)
+        answer.data["tree_threads"] = sum(member.stat.threads for member in family)
+        answer.data["workers"] = of_workers(dict(self.workers), family, percent, self._PAGE)

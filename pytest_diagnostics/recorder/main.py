@@ -116,7 +116,7 @@ class Desk:
 
     def _made(self, name: str, interval: float | None) -> DiagnosticCollector:
         if name == "process" and self.plan.shared and self.watched == self.plan.pid:
-            from ..collectors.workers import WorkersCollector
+            from ..collectors.process import WorkersCollector
 
             return WorkersCollector(self.workers)
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import select
 import shutil
 from collections import OrderedDict
@@ -17,8 +16,9 @@ from ..core.model import DiagnosticResult, JsonValue
 from ..core.threads import start_thread
 from ..storage import records
 from ..storage.runs import RunDirectory
+from .bursts import Bursts
 from .channel import Listener, Message, Talk, names_in, pid_in, timeout_in
-from .follow import Followed, Follower
+from .follow import Follower
 from .main import LAST_SECONDS, Desk, unwritten
 from .ourselves import Ourselves
 from .plan import GIVEN_UP, Plan
@@ -31,12 +31,6 @@ STOPPED_LOOK_SECONDS = 0.05
 LATE_SECONDS = 0.5
 #: Where no pidfd tells of an end at once, it is looked for.
 BLIND_LOOK_SECONDS = 0.25
-#: A test that runs longer than this is sampled densely for a while.
-LONG_SECONDS = 1.0
-DENSE_SECONDS = 10.0
-DENSE_INTERVAL_SECONDS = 0.1
-#: Samples at exactly the period of a CPU quota would always meet the same part of it.
-DENSE_JITTER = 0.2
 #: A connection that says nothing for this long is closed.
 DUMB_SECONDS = 1.0
 #: Collections that nobody fetched.
@@ -64,10 +58,7 @@ class Service:
         self._alone_since = inf
         self._ourselves = Ourselves()
         self._look_at = self._clock.monotonic()
-        self._dense = plan.burst and plan.interval > DENSE_INTERVAL_SECONDS
-        #: When a long test is to be sampled next, or when a test becomes one.
-        self._dense_at = inf
-        self._dense_told: float | None = None
+        self._bursts = Bursts(self._follower, wanted=plan.burst, interval=plan.interval)
         self._finish: tuple[Talk, float] | None = None
         self._listener = listener
         self._poll = select.poll()
@@ -101,7 +92,7 @@ class Service:
 
     def _serve(self) -> str:
         while True:
-            pause = min(self._look_at, self._dense_at) - self._clock.monotonic()
+            pause = min(self._look_at, self._bursts.at) - self._clock.monotonic()
             ready = dict(self._poll.poll(max(0.0, 1000 * pause)))
             now = self._clock.monotonic()
             # Before anything is heard: what is watched from then on has the number of a closed connection.
@@ -137,8 +128,7 @@ class Service:
             self._watched.clear()
             self._alone_since = -inf
         self._look_at = now + pause
-        if self._dense:
-            self._dense_at = min(self._dense_at, self._next_long(now))
+        self._bursts.look(now)
 
     def _is_over(self, now: float) -> bool:
         """Return whether nobody is left to be watched, nor to be expected."""
@@ -221,35 +211,14 @@ class Service:
     # -- long tests
 
     def _sample_densely(self, now: float) -> None:
-        if not self._dense or now < self._dense_at:
+        if now < self._bursts.at:
             return
         self._read_on()
-        young = self._long_test(now)
-        if young is None:
-            self._dense_at = self._next_long(now)
-            return
-        if young.running_since != self._dense_told:
-            self._dense_told = young.running_since
-            told = {**(young.told() or {}), "interval_seconds": DENSE_INTERVAL_SECONDS}
-            self._event("burst", now, told)
-        self.session.recorder.request(self.session.recorder.quick)
-        jitter = random.uniform(1 - DENSE_JITTER, 1 + DENSE_JITTER)
-        self._dense_at = now + DENSE_INTERVAL_SECONDS * jitter
-
-    def _long_test(self, now: float) -> Followed | None:
-        """Return the process whose test is long, and not for so long that the usual interval will do."""
-        for followed in self._follower.processes.values():
-            since = followed.running_since
-            if since is not None and LONG_SECONDS <= now - since < LONG_SECONDS + DENSE_SECONDS:
-                return followed
-        return None
-
-    def _next_long(self, now: float) -> float:
-        """Return when the next of the running tests becomes long."""
-        starts = [followed.running_since for followed in self._follower.processes.values()]
-        return min(
-            (s + LONG_SECONDS for s in starts if s is not None and s + LONG_SECONDS > now), default=inf
-        )
+        begun, sample = self._bursts.due(now)
+        if begun is not None:
+            self._event("burst", now, begun)
+        if sample:
+            self.session.recorder.request(self.session.recorder.quick)
 
     # -- what is asked
 
