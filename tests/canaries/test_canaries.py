@@ -192,9 +192,20 @@ def test_frozen_time_is_not_ours(configuration: Configuration, canaries: Runs) -
     ran = canaries("suite", configuration).ran
     for name in ("test_a_frozen_call_takes_its_time", "test_a_travelled_call_takes_its_time"):
         assert 0.2 <= ran.phases(f"::{name}")["call"]["usage"]["wall_seconds"] < 2
+    starts = [attempt["start_seconds"] for attempt in ran.summary["tests"]]
+    assert starts == sorted(starts)
+    assert ran.summary["run"]["started"][:4] not in ("1970", "1999", "2012", "2015", "2050", "2100")
     (run,) = ran.runs
     records = b"".join(shard.read_bytes() for shard in run.glob("shards/*"))
     assert not re.search(rb'"(1970|1999|2012|2015|2050|2100)-', records)
+
+
+def test_samples_are_the_machine_s_whatever_is_mocked(configuration: Configuration, canaries: Runs) -> None:
+    summary = canaries("suite", configuration).ran.summary
+    found = [attempt["samples"].get("memory.percent") for attempt in summary["tests"]]
+    sampled = [one["max"] for one in found if one is not None and one["max"] is not None]
+    assert len(sampled) > 50
+    assert all(0 < largest <= 100 for largest in sampled)
 
 
 def test_a_recording_that_was_removed_says_so_and_goes_on(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -64,13 +65,16 @@ def test_kills_a_process_group_of_its_own() -> None:
         assert leader.wait() == -signal.SIGKILL
 
 
-def test_the_process_group_has_no_stranger() -> None:
+def test_nobody_else_is_in_its_process_group() -> None:
     told = []
     previous = signal.signal(signal.SIGUSR1, lambda *_: told.append(1))
     try:
-        os.setpgid(0, 0) if os.getpgid(0) != os.getpid() and os.getsid(0) != os.getpid() else None
-        os.killpg(0, 0)
-        os.kill(os.getpid(), signal.SIGUSR1)
+        group, members = os.getpgrp(), []
+        for pid in psutil.pids():
+            with contextlib.suppress(ProcessLookupError):
+                members += [pid] if os.getpgid(pid) == group else []
+        assert members == [os.getpid()]
+        os.killpg(group, signal.SIGUSR1)
         assert told == [1]
     finally:
         signal.signal(signal.SIGUSR1, previous)

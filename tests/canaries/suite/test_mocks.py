@@ -47,6 +47,14 @@ def test_a_figure_of_psutil_is_asked_for_once() -> None:
     asked.assert_called_once_with()
 
 
+def test_the_memory_it_makes_up_is_its_own() -> None:
+    with mock.patch("psutil.virtual_memory", return_value=mock.Mock(percent=12345)) as asked:
+        let_pass(0.03)
+        assert psutil.virtual_memory().percent == 12345
+        let_pass(0.03)
+    asked.assert_called_once_with()
+
+
 def test_sleep_is_called_once() -> None:
     with mock.patch("time.sleep", side_effect=[None]) as slept:
         let_pass(0.03)
