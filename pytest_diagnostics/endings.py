@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .storage.runs import RunDirectory, has_ended, previous_run, run_info
+from .storage.runs import RunDirectory, has_ended, is_alive, previous_run
 from .storage.tail import is_running, read_tail, settle
 
 #: How long a recorder that is still there may take to write what it saw.
@@ -40,5 +40,5 @@ def previous_ending(directory: str | os.PathLike[str], before: RunDirectory) -> 
     run = previous_run(directory, before)
     if run is None or has_ended(run):
         return None
-    sentence = ending_of_run(run, maybe_alive=run_info(run).alive)
+    sentence = ending_of_run(run, maybe_alive=is_alive(run))
     return None if sentence is None else f"run {run.name} {sentence}"

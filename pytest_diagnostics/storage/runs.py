@@ -169,6 +169,12 @@ def run_info(run: RunDirectory) -> RunInfo:
     )
 
 
+def is_alive(run: RunDirectory) -> bool:
+    """Return whether a run's process is there, or whether nobody here can tell; reads its header alone."""
+    process = _read_json(run.header).get("process")
+    return running(process if isinstance(process, dict) else {}, _newest(run))
+
+
 def find_run(directory: str | os.PathLike[str], name: str) -> RunDirectory:
     """Return the run called ``name``: "latest", an id, an unambiguous beginning of one, or a path.
 
@@ -237,7 +243,7 @@ def retain(directory: str | os.PathLike[str], keep: int) -> list[str]:
     removed = []
     runs = _runs(base)
     for run in runs[: max(0, len(runs) - keep)]:
-        if run_info(run).alive:
+        if is_alive(run):
             continue
         import shutil  # with all its archive formats, for what happens once a run
 
