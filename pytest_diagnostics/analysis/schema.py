@@ -126,7 +126,7 @@ class Series(TypedDict):
     name: str  # collector.path
     collector: str
     unit: str  # percent, bytes, bytes_per_second, seconds, mhz, celsius, count …
-    source: str  # the shard that recorded it
+    source: str  # the shard that recorded it, and its host where that is another one
     times: list[float]  # seconds from the run's start
     values: list[float | None]  # None where a gap begins
 
