@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .core.clock import Pid, SystemClock
 from .core.errors import RecordingError
-from .storage.alive import start_ticks
+from .storage.alive import process_identity, start_ticks
 from .storage.files import Files, create_file, error_text, make_directory, read_file
 from .storage.runs import RunDirectory
 
@@ -55,13 +55,26 @@ def _without_user(told: str) -> str:
     return "unknown"
 
 
+def _is_there(pid: int) -> bool:
+    if start_ticks(Pid.current()) is not None:
+        return start_ticks(pid) is not None
+    try:
+        os.kill(pid, 0)
+    except OSError as exc:
+        return not isinstance(exc, ProcessLookupError)
+    return True
+
+
 class HostDirectory:
     """The directory that the workers of one host share, private to their user."""
 
     def __init__(self, errand: Errand) -> None:
         """Make it or enter it; RecordingError when that cannot be done safely."""
         self.host = errand.host
-        digest = hashlib.sha256(f"{errand.run} {errand.token}".encode()).hexdigest()[:16]
+        # Machines may share a temporary directory, and containers of one machine as well.
+        machine = process_identity()
+        place = [str(machine[key]) for key in ("node", "boot_id", "pid_namespace")]
+        digest = hashlib.sha256(" ".join([errand.run, errand.token, *place]).encode()).hexdigest()[:16]
         user = os.getuid() if hasattr(os, "getuid") else 0
         self.path = os.path.join(tempfile.gettempdir(), f"pytest-diagnostics-{user}-{digest}")
         self.run = RunDirectory(Path(self.path, os.path.basename(errand.run) or "run"))
@@ -123,7 +136,7 @@ class HostDirectory:
         for name in sorted(names, key=lambda name: not name.endswith(f"-{own}.jsonl")):
             digits = name.removesuffix(".jsonl").rpartition("-")[2]
             pid = int(digits) if digits.isdecimal() else 0
-            if pid == own or last or (last is None and start_ticks(pid) is None):
+            if pid == own or last or (last is None and not _is_there(pid)):
                 lines = self._take(name)
                 if lines:
                     found[name.removesuffix(".jsonl")] = lines
