@@ -77,7 +77,8 @@ def admit(summary: Summary, trouble: str) -> None:
 
 def write_summary(summary: Summary, run: RunDirectory) -> None:
     """Write ``summary.json``."""
-    write_atomically(run.summary, json.dumps(summary, allow_nan=False, check_circular=False).encode("ascii") + b"\n")
+    text = json.dumps(summary, allow_nan=False, check_circular=False)
+    write_atomically(run.summary, text.encode("ascii") + b"\n")
 
 
 def write_report(summary: Summary, path: Path) -> str:

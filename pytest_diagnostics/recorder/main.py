@@ -88,7 +88,7 @@ class Desk:
     def for_session(cls, run: RunDirectory, plan: Plan) -> Desk:
         """Open the recorder's own shard and make the session's collectors."""
         pid = os.getpid()
-        shard = ShardWriter(run.shard("recorder", pid))
+        shard = ShardWriter(run.shard("recorder", pid), founds_run=False)
         header = _header(plan, list(plan.collectors), plan.pid)
         shard.append("run", shard_header(plan.name, "recorder", recorder=header, **_place(plan)))
         desk = cls(plan, shard, "recorder", plan.pid)
@@ -99,7 +99,7 @@ class Desk:
     def for_tests(cls, run: RunDirectory, plan: Plan, role: str, pid: int) -> Desk:
         """Open a shard for what runs for the single tests of process ``pid``."""
         role = "process-live" if role == "main" else f"{role}-process-live"
-        shard = ShardWriter(run.shard(role, pid))
+        shard = ShardWriter(run.shard(role, pid), founds_run=False)
         header = _header(plan, [], pid)
         shard.append("run", shard_header(plan.name, role, recorder=header, **_place(plan)))
         desk = cls(plan, shard, role, pid)

@@ -57,8 +57,18 @@ class ShardWriter:
     queue_bytes: ClassVar[int] = 8 * 1024 * 1024
     retry_seconds: ClassVar[float] = 0.25
 
-    def __init__(self, path: str | os.PathLike[str], *, cap_bytes: int = DEFAULT_CAP_BYTES) -> None:
-        """Create the file; RecordingError when it is there already or cannot be created."""
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        cap_bytes: int = DEFAULT_CAP_BYTES,
+        founds_run: bool = True,
+    ) -> None:
+        """Create the file; RecordingError when it is there already or cannot be created.
+
+        ``founds_run`` says whether a run's directory that was removed is made again: not by a process that
+        may outlive the run, which would bring back what somebody cleared away.
+        """
         # A test may change the working directory.
         self.path = os.path.abspath(os.fspath(path))
         self.written = 0
@@ -73,6 +83,7 @@ class ShardWriter:
         self._queued_bytes = 0
         self._retry_at = 0.0
         self._torn = False
+        self._founds_run = founds_run
         self._recreated = False
         self._header = b""
         self._end = b""
@@ -202,6 +213,11 @@ class ShardWriter:
         """Make the file again, once: whoever removes it twice does not want it."""
         if self._recreated:
             return self._failed(FileNotFoundError(2, "the file was removed again"))
+        if not self._founds_run:
+            try:
+                Files.lstat(Files.parent(Files.parent(self.path)))
+            except OSError as exc:
+                return self._failed(exc)
         self._recreated = True
         self._faults.removed = self.written - bool(self._header)  # the header is written again
         try:
@@ -216,7 +232,7 @@ class ShardWriter:
         return True
 
     def _refuse_links(self) -> None:
-        """Raise OSError when the run's directory, or its shards', was replaced by a link to somewhere else."""
+        """Raise OSError when the run's directory, or its shards', was replaced by a link."""
         shards = Files.parent(self.path)
         for directory in (Files.parent(shards), shards):
             with contextlib.suppress(FileNotFoundError):
