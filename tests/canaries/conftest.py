@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -103,7 +104,7 @@ def _run(path: Path, suite: str, configuration: Configuration) -> Canaries:
             nodeid, when, outcome, _, message, sections = told
             found.reports.setdefault(str(nodeid), {})[str(when)] = [outcome, message, sections]
         elif (who, what) == ("main", "warning"):
-            found.warnings.append(str(told))
+            found.warnings.append(re.sub("pid=[0-9]+", "pid=N", str(told)))
     found.warnings.sort()
     found.states = dict(json.loads(line) for line in states.read_text().splitlines())
     return found

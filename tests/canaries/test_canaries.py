@@ -100,7 +100,10 @@ def test_no_canary_tells_that_it_is_recorded(
         different = {nodeid: told for nodeid, told in different.items() if nodeid not in SEE_THE_THREAD}
     assert different == {}
     assert on.ran.code == off.ran.code
-    assert on.warnings == off.warnings
+    # Python's warning of a fork beside a thread: its own canary says who gets it.
+    known = "is multi-threaded" if configuration.kind == "thread" else "\0"
+    warnings = [[one for one in run.warnings if known not in one] for run in (on, off)]
+    assert warnings[0] == warnings[1]
 
 
 @pytest.mark.parametrize("suite", ["suite", "lasting"])
