@@ -18,6 +18,7 @@ import pytest
 from pytest_diagnostics.recorder.launch import started
 from pytest_diagnostics.storage.recording import read_run
 from pytest_diagnostics.storage.runs import RunDirectory
+from tests.recorder.conftest import await_no_recorder
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Differential
@@ -107,6 +108,8 @@ def kill_at(differential: Differential, lines: int, more_seconds: float) -> int:
     time.sleep(more_seconds)
     process.kill()
     process.wait(10)
+    if sys.platform == "linux":
+        await_no_recorder(differential.path)  # which writes how the run ended
     return len(acknowledged(differential))
 
 
