@@ -56,9 +56,9 @@ _HARMLESS = re.compile(
     rf"stat |f?stat /runs/[^/]+|opendir /runs|stat /runs/[^/]+/(run|summary)\.json|\w+ /runs/{OLD}(/.*)?"
 )
 
-#: What is looked at again and again while a recorder process may be about to begin.
+#: What is looked at again and again beside a recorder process: whether it began, and for its newest samples.
 _LOOKED_AT_AGAIN = re.compile(
-    r"(open|f?stat|read|close) /runs/[^/]+/recorder\.err|opendir /runs/[^/]+/shards"
+    r"(open|f?stat|read|close|opendir) /runs/[^/]+/(recorder\.err|shards(/(recorder|process_live)-\d+\.jsonl)?)"
 )
 
 _OURS = re.compile(
