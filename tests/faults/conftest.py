@@ -56,9 +56,10 @@ _HARMLESS = re.compile(
     rf"stat |f?stat /runs/[^/]+|opendir /runs|stat /runs/[^/]+/(run|summary)\.json|\w+ /runs/{OLD}(/.*)?"
 )
 
-#: What is looked at again and again beside a recorder process: whether it began, and for its newest samples.
+#: What is looked at again and again beside a recorder process: whether it began, and its newest samples.
 _LOOKED_AT_AGAIN = re.compile(
-    r"(open|f?stat|read|close|opendir) /runs/[^/]+/(recorder\.err|shards(/(recorder|process_live)-\d+\.jsonl)?)"
+    r"(open|f?stat|read|close|opendir) /runs/[^/]+/"
+    r"(recorder\.err|shards(/(recorder|process_live)-\d+\.jsonl)?)"
 )
 
 _OURS = re.compile(
