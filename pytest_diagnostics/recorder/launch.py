@@ -58,6 +58,7 @@ class Bound:
     kill = staticmethod(os.kill)
     access = staticmethod(os.access)
     getpid = staticmethod(os.getpid)
+    readlink = staticmethod(os.readlink)
     getpgid = staticmethod(getattr(os, "getpgid", lambda _: 0))
     killpg = staticmethod(getattr(os, "killpg", lambda *_: None))
     poll = staticmethod(getattr(select, "poll", lambda: None))
@@ -127,6 +128,8 @@ def started(address: str) -> list[int] | None:
     Reads /proc once: for when something went wrong.
     """
     try:
+        if Bound.readlink("/proc/self") != str(Bound.getpid()):
+            return None  # of another namespace of process ids: its numbers are others' here
         names = Files.names("/proc")
     except OSError:
         return None

@@ -265,6 +265,20 @@ def test_a_container_s_shell_as_its_first_process_is_no_harm(tmp_path: Path) -> 
     assert_process(start(tmp_path, wrapper=(*unshare, *shell)))
 
 
+def test_nobody_is_found_by_the_numbers_of_another_namespace() -> None:
+    unshare = ("unshare", "-Urpf")
+    needs(*unshare, "true")
+    name = os.urandom(8).hex()
+    code = f"from pytest_diagnostics.recorder.launch import started; print(len(started({name!r}) or ()))"
+    with subprocess.Popen([sys.executable, "-c", "input()", name], stdin=subprocess.PIPE) as told:
+        found = [
+            subprocess.run([*wrapper, sys.executable, "-c", code], capture_output=True, check=True)
+            for wrapper in ((), unshare)
+        ]
+        told.communicate(b"\n")
+    assert [one.stdout.decode().strip() for one in found] == ["1", "0"]
+
+
 def test_without_a_shell_the_interpreter_detaches_itself(tmp_path: Path) -> None:
     needs("unshare", "-m", "true")
     (tmp_path / "plain").touch(0o600)
