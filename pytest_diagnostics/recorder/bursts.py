@@ -25,32 +25,33 @@ class Bursts:
         self._wanted = wanted and interval > DENSE_INTERVAL_SECONDS
         #: When a long test is to be sampled next, or when a test becomes one.
         self.at = inf
-        self._told: float | None = None
+        #: Of each process, when the last long test began that was told of.
+        self._told: dict[str, float | None] = {}
 
     def look(self, now: float) -> None:
         """Notice tests that have begun."""
         if self._wanted:
             self.at = min(self.at, self._next_long(now))
 
-    def due(self, now: float) -> tuple[dict[str, JsonValue] | None, bool]:
-        """Return what to tell of a burst that begins now, if one does, and whether to sample now."""
-        long = self._long_test(now)
-        if long is None:
+    def due(self, now: float) -> tuple[list[dict[str, JsonValue]], bool]:
+        """Return what to tell of bursts that begin now, and whether to sample now."""
+        long = self._long_tests(now)
+        if not long:
             self.at = self._next_long(now)
-            return None, False
+            return [], False
         self.at = now + DENSE_INTERVAL_SECONDS * random.uniform(1 - DENSE_JITTER, 1 + DENSE_JITTER)
-        if long.running_since == self._told:
-            return None, True
-        self._told = long.running_since
-        return {**(long.told() or {}), "interval_seconds": DENSE_INTERVAL_SECONDS}, True
+        begun = [one for one in long if self._told.get(one.path) != one.running_since]
+        self._told.update((one.path, one.running_since) for one in begun)
+        return [{**(one.told() or {}), "interval_seconds": DENSE_INTERVAL_SECONDS} for one in begun], True
 
-    def _long_test(self, now: float) -> Followed | None:
-        """Return the process whose test is long, and not for so long that the usual interval will do."""
-        for followed in self._follower.processes.values():
-            since = followed.running_since
-            if since is not None and LONG_SECONDS <= now - since < LONG_SECONDS + DENSE_SECONDS:
-                return followed
-        return None
+    def _long_tests(self, now: float) -> list[Followed]:
+        """Return the processes whose test is long, and not for so long that the usual interval will do."""
+        return [
+            followed
+            for followed in self._follower.processes.values()
+            if followed.running_since is not None
+            and LONG_SECONDS <= now - followed.running_since < LONG_SECONDS + DENSE_SECONDS
+        ]
 
     def _next_long(self, now: float) -> float:
         """Return when the next of the running tests becomes long."""

@@ -215,8 +215,8 @@ class Service:
             return
         self._read_on()
         begun, sample = self._bursts.due(now)
-        if begun is not None:
-            self._event("burst", now, begun)
+        for told in begun:
+            self._event("burst", now, told)
         if sample:
             self.session.recorder.request(self.session.recorder.quick)
 

@@ -143,3 +143,28 @@ def test_what_dies_with_all_of_its_host_is_told(hosts: Differential, serve: Serv
 
     assert on.code == pytest.ExitCode.TESTS_FAILED
     assert "nothing that worker gw0 recorded on its host came home" in on.problems()
+
+
+def test_a_worker_that_takes_the_place_of_the_only_one_of_its_host_brings_both_home(
+    hosts: Differential,
+) -> None:
+    (hosts.path / "suite" / "test_it.py").write_text(
+        "import os, time, pytest\n"
+        "@pytest.mark.parametrize('n', range(3))\n"
+        "def test_it(n):\n"
+        "    time.sleep(0.4)\n"
+        "    if n == 0: os._exit(4)\n"
+    )
+    hosts.env["TMPDIR"] = str(hosts.path / "tmp")
+
+    on = hosts.run(
+        "--px=popen//id=gate", "--tx=popen//via=gate", "--dist=load", "suite", on=True, timeout=120
+    )
+
+    assert on.summary["counts"] == {"passed": 2, "crashed": 1}
+    assert [(ending["process"], ending["exit_code"]) for ending in on.summary["endings"]] == [("gw0", 4)]
+    assert {host.partition(" ")[0]: told for host, told in recorders(on).items()} == {
+        "": set(),
+        "via=gate": {"gw0", "gw1"},
+    }
+    assert list((hosts.path / "tmp").glob("pytest-diagnostics-*")) == []
