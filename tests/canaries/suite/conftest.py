@@ -29,6 +29,8 @@ _where = os.path.abspath(os.environ.get("CANARY_STATES", os.devnull))
 
 #: The descriptors of pytest, and of execnet, that closing would break without diagnostics as well.
 _INHERITED: set[int] = set()
+#: The modules that are there before the first canary.
+_imported: set[str] = set()
 #: Here if anywhere: ``closerange`` of the canaries ends there.
 LAST_DESCRIPTOR = 4096
 
@@ -92,7 +94,10 @@ def _history() -> Iterator[tuple[str, object]]:
     """Yield what depends on the tests that ran before: compared where tests run one after the other."""
     yield "exits", getattr(atexit, "_ncallbacks", lambda: 0)()
     yield "loggers", sorted(name for name in logging.root.manager.loggerDict)
-    yield "modules", sorted(sys.modules)
+    if not _imported:
+        _imported.update(sys.modules)
+        yield "imported at first", sorted(_imported)
+    yield "modules", sorted(sys.modules.keys() - _imported)
 
 
 class States:
