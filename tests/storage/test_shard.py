@@ -385,21 +385,3 @@ def test_errors_are_named_by_their_symbol(writer: ShardWriter, path: Path) -> No
     path.mkdir()
     assert writer.append("test", {"n": 1}) is False
     assert errno.errorcode[errno.EISDIR] in writer.problems[0]
-
-
-def test_who_may_outlive_the_run_waits_for_its_directory_and_does_not_bring_it_back(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = ShardWriter(path, founds_run=False)
-    writer.append("run", {"run": "r"})
-    writer.retry_seconds = 0.0  # type: ignore[misc] # this one shall not wait
-    run = path.parent.parent
-
-    shutil.rmtree(run)
-    assert not writer.append("test", {"n": 1})
-    assert not run.exists()
-
-    run.mkdir()
-    assert writer.append("test", {"n": 2})
-    writer.close({"reason": "finished"})
-    kinds = [records.decode(line)["kind"] for line in path.read_bytes().splitlines()]
-    assert kinds == ["run", "test", "test", "end"]
