@@ -36,6 +36,7 @@ SEE_THE_THREAD = {
     "test_descriptors.py::test_the_number_of_descriptors_stays": PERHAPS,
     "test_descriptors.py::test_the_list_of_descriptors_stays": PERHAPS,
     "test_descriptors.py::test_numbers_below_five_hundred_are_pytest_s_and_the_test_s": PERHAPS,
+    "test_descriptors.py::test_a_new_descriptor_has_the_lowest_free_number": PERHAPS,
     "test_descriptors.py::test_closes_all_descriptors_and_opens_its_own": PERHAPS,
     "test_descriptors.py::test_finds_its_files_as_it_wrote_them": PERHAPS,
     "test_descriptors.py::test_opens_pipes_on_the_numbers_of_files": PERHAPS,
@@ -186,9 +187,9 @@ def test_a_hold_of_the_interpreter_s_lock_is_sampled_or_a_gap(
     (attempt,) = ran.attempts("::test_holds_the_interpreter_s_lock")
     sampled = attempt["samples"].get("cpu.usage_percent", {"count": 0})["count"]
     if configuration.kind == "process" or (configuration.scope, configuration.xdist) == ("session", True):
-        assert sampled >= 10  # of 40: not a process of ours holds a lock
+        assert sampled >= 10  # of 30: not a process of ours holds a lock
     else:
-        gaps = [gap for gap in ran.summary["gaps"] if gap["seconds"] > 0.3]
+        gaps = [gap for gap in ran.summary["gaps"] if gap["seconds"] > 0.2]
         begin = attempt["start_seconds"]
         assert [gap for gap in gaps if begin - 0.2 < gap["time_seconds"] < begin + 1]
 
