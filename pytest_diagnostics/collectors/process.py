@@ -362,12 +362,13 @@ class WorkersCollector(ProcessCollector):
 
         cores, total = os.cpu_count() or 1, psutil.virtual_memory().total
         answer.data.update(limit_cores=cores, limit_bytes=total)
-        family: list[Seen] = []
+        found: dict[int, Seen] = {}
         for pid in dict(self.workers).values():
             try:
-                family += self._portable_family(psutil.Process(pid))
+                found.update((member.pid, member) for member in self._portable_family(psutil.Process(pid)))
             except psutil.Error:
                 continue  # it has ended
+        family = list(found.values())
         percent, why = self._shares(now, family, cores)
         self._put_together(answer, family, percent, why)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from unittest import mock
 
 import pytest
@@ -20,11 +20,11 @@ class Mine(DiagnosticCollector):
 
 
 def offered(*points: EntryPoint) -> mock._patch[mock.Mock]:
-    def find(*, group: str, name: str | None = None) -> list[EntryPoint]:
+    def find(*, group: str) -> EntryPoints:
         assert group == "pytest_diagnostics.collectors"
-        return [point for point in points if name in (None, point.name)]
+        return EntryPoints(points)
 
-    return mock.patch.object(collectors, "entry_points", mock.Mock(side_effect=find))
+    return mock.patch("importlib.metadata.entry_points", mock.Mock(side_effect=find))
 
 
 def point(name: str, value: str) -> EntryPoint:

@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from pytest_diagnostics.collectors.process import ProcessCollector
+from pytest_diagnostics.collectors.process import ProcessCollector, WorkersCollector
 from pytest_diagnostics.core.errors import UnavailableError
 from pytest_diagnostics.system.tree import Children
 
@@ -181,4 +181,53 @@ def test_a_pid_that_was_given_out_again_is_another_process(tmp_path: Path) -> No
     lay_out(tmp_path, 7, 1, born=91)
     with pytest.raises(UnavailableError, match="process 7 has ended"):
         collector.collect()
+    collector.stop()
+
+
+@linux
+def test_workers_are_told_apart_each_with_its_descendants(child: subprocess.Popen[bytes]) -> None:
+    clock = Clock()
+    collector = ProcessCollector(clock=clock)
+    collector.workers = {"gw0": child.pid, "gw1": 1}  # the latter is none of ours
+    collector.start()
+    tick(collector)
+    clock.now += 1.0
+
+    data = tick(collector)
+
+    workers = data["workers"]
+    assert isinstance(workers, dict)
+    assert set(workers) == {"gw0"}
+    assert (workers["gw0"]["pid"], workers["gw0"]["processes"]) == (child.pid, 2)
+    assert workers["gw0"]["rss_bytes"] > 30 * MIB
+    assert workers["gw0"]["threads"] == 2
+    assert workers["gw0"]["cpu_percent"] >= 0
+    collector.workers = {}
+    assert "workers" not in tick(collector)
+    collector.stop()
+
+
+@linux
+@pytest.mark.parametrize("raw", [True, False], ids=["raw", "psutil"])
+def test_workers_without_a_common_parent_may_come_and_go(child: subprocess.Popen[bytes], raw: bool) -> None:
+    workers: dict[str, int] = {}
+    collector = WorkersCollector(workers)
+    collector.raw = raw
+    collector.start()
+
+    assert tick(collector)["workers"] == {}
+    workers["gw0"] = child.pid
+    tick(collector)
+    data = tick(collector)
+    workers["gw1"] = os.getpid()
+    both = tick(collector)["workers"]
+
+    assert isinstance(data["workers"], dict)
+    assert data["workers"]["gw0"]["processes"] == 2
+    assert data["tree_rss_bytes"] == data["workers"]["gw0"]["rss_bytes"]
+    assert isinstance(both, dict)
+    assert set(both) == {"gw0", "gw1"}
+    assert both["gw0"]["processes"] == 2  # one that is another worker's descendant is its own still
+    workers.clear()
+    assert tick(collector)["tree_cpu_percent"] is None
     collector.stop()
