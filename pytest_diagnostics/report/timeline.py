@@ -45,6 +45,8 @@ GROUPS = (
     Group("Disk", (r"disk\.read_bytes_per_sec", r"disk\.write_bytes_per_sec")),
     Group("Disk busy", (r"disk\.busy_percent",)),
     Group("Process CPU", (r"process\.cpu_percent", r"process\.tree_cpu_percent")),
+    Group("Workers' CPU", (r"process\.workers\[[^]]*\]\.cpu_percent",)),
+    Group("Workers' memory", (r"process\.workers\[[^]]*\]\.rss_bytes",)),
     Group("Process", (r"process\.threads", r"process\.fds", r"process\.children")),
     Group("Process disk", (r"process\.read_bytes_per_sec", r"process\.write_bytes_per_sec")),
     Group("Paging", (r"memory_bandwidth\.pgpgin_per_sec", r"memory_bandwidth\.pgpgout_per_sec")),
