@@ -38,6 +38,7 @@ class Followed:
     #: Its shard is gone: what it wrote last, which may have been its end, nobody knows.
     removed: bool = False
     _offset: int = 0
+    _inode: int = 0
 
     @property
     def running_since(self) -> float | None:
@@ -60,6 +61,11 @@ class Followed:
     def read_on(self) -> None:
         """Take in what was appended."""
         try:
+            # Mostly nothing was: a look is cheaper than a read.
+            status = Files.lstat(self.path)
+            if not self.removed and (status.st_ino, status.st_size) == (self._inode, self._offset):
+                return
+            self._inode = status.st_ino
             fd = Files.open(self.path, Files.READ)
         except FileNotFoundError:
             self.removed = True
@@ -121,6 +127,13 @@ class Follower:
             if not followed.ended:
                 followed.read_on()
         return new
+
+    def began_test(self, pid: int) -> float | None:
+        """Return when a process began its running test; None between tests."""
+        for followed in self.processes.values():
+            if followed.pid == pid and followed.running is not None:
+                return followed.running_since
+        return None
 
     def _look_around(self) -> list[Followed]:
         new = []

@@ -59,6 +59,7 @@ class Service:
         self._ourselves = Ourselves()
         self._look_at = self._clock.monotonic()
         self._bursts = Bursts(self._follower, wanted=plan.burst, interval=plan.interval)
+        self._given_up = os.path.join(plan.run, GIVEN_UP)
         self._finish: tuple[Talk, float] | None = None
         self._listener = listener
         self._poll = select.poll()
@@ -116,7 +117,7 @@ class Service:
         self._read_on()
         pause = LOOK_SECONDS
         for watched in list(self._watched.values()):
-            for stall in watched.look(now):
+            for stall in watched.look(now, self._follower.began_test(watched.pid)):
                 self._tell_stall(stall, watched)
             if watched.is_stopped:
                 pause = STOPPED_LOOK_SECONDS
@@ -138,7 +139,7 @@ class Service:
         return now - self._alone_since >= REPLACEMENT_SECONDS
 
     def _is_given_up(self) -> bool:
-        return os.path.exists(self.run_directory.path / GIVEN_UP)
+        return os.path.exists(self._given_up)
 
     # -- the watched processes
 

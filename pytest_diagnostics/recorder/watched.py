@@ -24,8 +24,9 @@ from .lock import InterpreterLock
 NOTABLE_SECONDS: dict[str, float] = {"stopped": 0.3, "starved": 1.0, "throttled": 1.0, "gil": 1.0}
 #: The share of a stretch for which the main thread must have waited for a CPU.
 WAITING_SHARE = 0.5
-#: A thread that waits for the interpreter's lock wakes every switch interval (5 ms) to ask for it: measured
-#: on CPython 3.10 to 3.13, 180 to 198 times a second, 90 to 170 where neighbours keep it from a CPU.
+#: A thread that waits for the interpreter's lock wakes every switch interval to ask for it: measured on
+#: CPython 3.10 to 3.13, 180 to 198 times a second, 90 to 170 where neighbours keep it from a CPU.
+SWITCH_SECONDS = 0.005
 GIL_WAKES = (80.0, 210.0)
 #: It ran for 15 to 45 microseconds each time, up to a hundredth of a second altogether. Waiting for 5 ms in
 #: ``Event.wait`` (47 to 98) or ``queue.get`` (78 to 130) differs by no more than another machine does.
@@ -52,6 +53,12 @@ class _Open:
     run: float = 0.0
     throttled: float = 0.0
     wakes: int = 0
+
+    def began(self, wrote: float | None) -> float:
+        """Return since when a stretch lasted of which this is the first look."""
+        if self.kind == "stopped":
+            return self.start if wrote is None else min(wrote, self.end)
+        return self.end - (self.wakes * SWITCH_SECONDS if self.kind == "gil" else self.wait)
 
     def closed(self) -> Stall:
         seconds = self.end - self.start
@@ -165,8 +172,11 @@ class Watched:
         """Whether it was stopped when last looked at."""
         return self._open is not None and self._open.kind == "stopped"
 
-    def look(self, now: float) -> Iterator[Stall]:
-        """Compare with the last look; yield the stretch that ended, if one did."""
+    def look(self, now: float, wrote: float | None = None) -> Iterator[Stall]:
+        """Compare with the last look; yield the stretch that ended, if one did.
+
+        ``wrote`` is a moment at which the process is known to have run, such as the start of its test.
+        """
         try:
             stat = self._stat.read()
         except (UnavailableError, OSError):
@@ -186,6 +196,9 @@ class Watched:
             latest.wait = self._before.wait - before.wait
             latest.wakes = self._before.slices - before.slices
         latest.kind = self._kind(state, latest)
+        if self._open is None or self._open.kind != latest.kind:
+            # It did not begin with the last look, and goes on: what was lost was lost at the end.
+            latest.start = max(since, latest.began(wrote))
         yield from self._extend(latest)
 
     def last_words(self) -> Iterator[Stall]:
