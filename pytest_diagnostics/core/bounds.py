@@ -5,19 +5,17 @@ It happens when a result is taken, never at the end of a run, where one odd valu
 
 from __future__ import annotations
 
-import base64
 import math
+import sys
+from binascii import b2a_base64
 from collections.abc import Mapping, Sequence, Set, ValuesView
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from enum import Enum
-from fractions import Fraction
 from itertools import islice
 from json.encoder import encode_basestring_ascii
 from numbers import Integral, Real
 from pathlib import PurePath
-from uuid import UUID
 
 from .errors import ValidationError
 from .model import JsonValue
@@ -84,6 +82,9 @@ class _Walk:
     def _text(self, value: str) -> str:
         """Return a text cut to the room that is left, without what cannot be written in UTF-8."""
         room = max(0, self.max_bytes - self.size - 2)
+        if len(value) <= room and value.isascii() and value.isidentifier():  # as keys are; nothing to escape
+            self.size += len(value) + 2
+            return value
         if len(value) > room:
             self.truncated = True
             value = value[:room]
@@ -121,10 +122,12 @@ class _Walk:
             if self.size >= self.max_bytes:
                 self.truncated = True
                 break
-            if type(key) is not str:
-                self.coerced += 1
             self.size += 2
-            name = self._text(str(key))
+            if type(key) is str:
+                name = self._text(key)
+            else:
+                self.coerced += 1
+                name = self._text(str(key))
             if name in result:  # 1 and "1", or two that were cut to the same text: one of them is lost
                 self.truncated = True
             result[name] = self.value(item, depth + 1)
@@ -173,14 +176,13 @@ def _plain(value: object) -> object:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return {"base64": base64.b64encode(bytes(value[:MAX_BYTES])).decode("ascii")}
+        return {"base64": b2a_base64(bytes(value[:MAX_BYTES]), newline=False).decode("ascii")}
     if isinstance(value, str):  # a subclass
         return str.__str__(value)
     if isinstance(value, Integral):
         return int(value)
-    if isinstance(value, (Real, Decimal, Fraction)):
-        # float() refuses a signalling NaN.
-        return math.nan if isinstance(value, Decimal) and value.is_nan() else float(value)
+    if isinstance(value, Real):
+        return float(value)
     if hasattr(value, "_asdict"):  # a namedtuple, such as psutil's
         return value._asdict()
     if is_dataclass(value) and not isinstance(value, type):
@@ -190,11 +192,18 @@ def _plain(value: object) -> object:
         return sorted(islice(value, MAX_BYTES), key=repr)
     if isinstance(value, (Sequence, ValuesView)):  # a deque, a range, an array
         return list(islice(value, MAX_BYTES))
-    if isinstance(value, (UUID, PurePath, BaseException)):
+    if isinstance(value, (PurePath, BaseException)):
         return str(value)
     tolist = getattr(value, "tolist", None)  # numpy arrays and scalars
-    if callable(tolist):
-        return tolist()
+    return tolist() if callable(tolist) else _of_rare_class(value)
+
+
+def _of_rare_class(value: object) -> object:
+    """Convert what needs a module that is not worth importing before there is a value of it."""
+    if (decimal := sys.modules.get("decimal")) and isinstance(value, decimal.Decimal):
+        return math.nan if value.is_nan() else float(value)  # float() refuses a signalling NaN
+    if (uuid := sys.modules.get("uuid")) and isinstance(value, uuid.UUID):
+        return str(value)
     return value
 
 
