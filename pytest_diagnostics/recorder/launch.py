@@ -60,6 +60,7 @@ class Bound:
     getpid = staticmethod(os.getpid)
     readlink = staticmethod(os.readlink)
     getpgid = staticmethod(getattr(os, "getpgid", lambda _: 0))
+    getsid = staticmethod(getattr(os, "getsid", lambda _: 0))
     killpg = staticmethod(getattr(os, "killpg", lambda *_: None))
     poll = staticmethod(getattr(select, "poll", lambda: None))
     pidfd_open = staticmethod(getattr(os, "pidfd_open", _no_pidfd))
@@ -106,7 +107,7 @@ def launch(plan: Plan, *, variables: Iterable[str] = ()) -> None:
     except OSError as exc:
         raise RecordingError(f"the system refused a process ({exc.strerror or exc})") from exc
     failed = _await_starter(pid)
-    _refuse_child(before, plan.address)
+    _refuse_child(before, pid, plan.address)
     if failed:
         said = complaint(plan.run)
         end(plan.address)
@@ -207,13 +208,13 @@ def _children() -> set[int]:
     return set()
 
 
-def _refuse_child(before: set[int], address: str) -> None:
+def _refuse_child(before: set[int], starter: int, address: str) -> None:
     """End a recorder that became our child, as it does where pytest is a child subreaper.
 
     An orphan has its new parent by the time that its old one can be waited for. Raises RecordingError.
     """
     for pid in _children() - before:
-        if not _is_recorder(pid, address):
+        if not (_is_of_session(pid, starter) or _is_recorder(pid, address)):
             continue
         with suppress(OSError):
             Bound.kill(pid, signal.SIGKILL)
@@ -221,6 +222,12 @@ def _refuse_child(before: set[int], address: str) -> None:
         raise RecordingError(
             "pytest adopts orphans (it is a child subreaper): it would wait for the recorder"
         )
+
+
+def _is_of_session(pid: int, leader: int) -> bool:
+    with suppress(OSError):
+        return Bound.getsid(pid) == leader
+    return False
 
 
 def _is_recorder(pid: int, address: str) -> bool:

@@ -16,8 +16,9 @@ from .channel import Channel, Message, from_printable
 from .launch import complaint, end, launch, started
 from .plan import GIVEN_UP, Plan
 
-#: A recorder process begins to record some 50 ms after its start; after this long it is given up.
-BEGIN_SECONDS = 2.0
+#: A recorder process begins to record some 60 ms after its start, on a machine that has much else to do after
+#: a second or two; after this long it is given up.
+BEGIN_SECONDS = 4.0
 #: How often one that has not begun yet is looked for while somebody waits for it.
 LOOK_SECONDS = 0.005
 #: What is added to the patience of a question on its way back.
