@@ -48,6 +48,12 @@ OPTIONS = (
         "peak memory of a test: exact resets the process' high-water mark (and with it ru_maxrss)",
         choices=("exact", "sampled", "off"),
     ),
+    Option(
+        "descriptors",
+        "kept",
+        "none: open the kernel's files anew at each edge, so that tests count no descriptor of ours (slower)",
+        choices=("kept", "none"),
+    ),
     Option("junit", False, "put each test's figures into its JUnit XML properties", "bool"),
     Option("strict", False, "fail the run when the diagnostics themselves are degraded", "bool"),
 )

@@ -19,6 +19,7 @@ from .settings import Settings
 from .storage.runs import create_run, retain, shard_header
 from .storage.shard import MemoryShard, Shard, ShardWriter
 from .system.peak import session_peak_bytes
+from .system.procfs import KeptFile
 from .system.usage import open_usage_reader
 from .workers import (
     MAX_BROUGHT_BYTES,
@@ -227,6 +228,7 @@ class DiagnosticsSession:
     def _watch_tests(self) -> None:
         self._main_shard = self._shard(self.worker)
         if not self.is_controller:
+            KeptFile.keeps = self.settings.descriptors == "kept"
             reader = open_usage_reader(peak=self.settings.peak)  # type: ignore[arg-type] # checked by settings
             self.phases = PhaseHooks(self.settings, self.guard, self._main_shard, reader, self.live)
             self.config.pluginmanager.register(self.phases, "diagnostics-phases")
@@ -282,6 +284,7 @@ class DiagnosticsSession:
         self._close_shards(reason, status)
         if self.phases is not None:
             self.guard(self.phases.reader.release)
+            KeptFile.keeps = True
         if self.worker != "main":
             self.guard(take_home, self.config, self.shards, self.directory, self.hosting.last)
             return

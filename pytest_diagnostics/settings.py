@@ -35,6 +35,7 @@ class Settings:
     show: str
     keep: int
     peak: str
+    descriptors: str
     junit: bool
     strict: bool
 
@@ -62,6 +63,7 @@ class Settings:
             show=str(values["show"][0]),
             keep=int(_number(*values["keep"], at_least=1, whole=True)),
             peak=str(values["peak"][0]),
+            descriptors=str(values["descriptors"][0]),
             junit=bool(values["junit"][0]),
             strict=bool(values["strict"][0]),
         )

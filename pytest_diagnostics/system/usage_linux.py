@@ -200,7 +200,7 @@ class LinuxUsageReader:
                     kept = ACCOUNT.kept
                     count = self._fds.stat().st_size  # since Linux 6.2; 0 before
                 if count:
-                    return count - kept
+                    return count - kept - (not KeptFile.keeps)  # the directory's own is open then
                 self._counts_fds = False
             # Without the one that lists them.
             return len(Files.names("/proc/self/fd")) - 1 - ACCOUNT.kept

@@ -116,3 +116,24 @@ def test_a_timeout_shows_our_stack_beside_those_of_the_test(differential: Differ
     args = ("--timeout=0.5", "--timeout-method=signal", "--diagnostics-recorder=thread")
     on = differential.run(*args, on=True)
     assert "Stack of diagnostics" in on.out
+
+
+def test_without_kept_descriptors_a_test_counts_none_and_has_the_same_figures(
+    differential: Differential,
+) -> None:
+    differential.write(
+        test_it="""
+            import os
+            def test_counts():
+                globals()["kept"] = open(os.devnull)
+                assert max(int(name) for name in os.listdir("/proc/self/fd")) < 500
+        """
+    )
+    found = []
+    for habit in ("none", "kept"):
+        differential.diagnostics = (f"--diagnostics-descriptors={habit}", "--diagnostics-report=none")
+        on = differential.run(on=True)
+        call = on.phases("test_counts")["call"]
+        assert on.code == (0 if habit == "none" else 1)
+        found.append((call["usage"]["fds"], call["usage"]["fds_change"], sorted(call["usage"])))
+    assert found[0] == found[1]

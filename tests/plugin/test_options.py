@@ -36,6 +36,7 @@ TABLE = (
     Row("show", "failed", "slow", "slow", "--diagnostics-show=all", "all"),
     Row("keep", 20, "3", 3, "--diagnostics-keep=4", 4),
     Row("peak", "exact", "off", "off", "--diagnostics-peak=sampled", "sampled"),
+    Row("descriptors", "kept", "none", "none", "--diagnostics-descriptors=kept", "kept"),
     Row("junit", False, "true", True, "--diagnostics-junit", True),
     Row("strict", False, "true", True, "--diagnostics-strict", True),
 )
