@@ -20,6 +20,7 @@ from .watch import ClockWatch
 if TYPE_CHECKING:
     from .execution import Executor
     from .protocols import Clock
+    from .stream import RecordStream
 
 #: The part of the time for stopping that the final collection may take; the rest is for closing.
 FINAL_SHARE: Final = 0.7
@@ -33,16 +34,14 @@ class Loop:
         entries: Iterable[Entry],
         clock: Clock,
         make_executor: Callable[[Callable[[Record], None], Callable[[str], None]], Executor],
-        publish: Callable[[Record], None],
-        close_sinks: Callable[[float], None],
+        stream: RecordStream,
     ) -> None:
         """``make_executor`` gets where to publish and whom to ask for a stop."""
         self._clock = clock
-        self._publish = publish
-        self._close_sinks = close_sinks
+        self._stream = stream
         #: Guards everything below that more than one thread writes, and wakes the thread.
         self._wake = new_condition()
-        self._executor = make_executor(publish, self.request_stop)
+        self._executor = make_executor(stream.publish, self.request_stop)
         self._calls = Dispatcher(self._executor, clock, self._wake, self._crashed)
         self._watch = ClockWatch(clock)
         self._entries = list(entries)
@@ -142,12 +141,12 @@ class Loop:
                     entry.blocking = True
                 else:
                     self._calls.close(entry, clean=self.once is None)
-            self._close_sinks(patience / 2)
+            self._stream.close(patience / 2)
 
         try:
             start_thread(close, "diagnostics-close").join(patience)
         except RuntimeError:
-            self._close_sinks(patience)
+            self._stream.close(patience)
 
     def forget(self) -> None:
         """Be inert, in a forked child which has neither this thread nor its lanes."""
@@ -190,6 +189,7 @@ class Loop:
             self._tell(EventKind.STARTED, {"collectors": [entry.name for entry in self._entries]})
             while self._stop_reason is None:
                 self._serve()
+                self._stream.settle()
                 if self._answered():
                     break
                 self._sleep()
@@ -207,7 +207,7 @@ class Loop:
             if not self.abandoned:
                 self._dismiss()
                 with suppress(BaseException):  # a clock that fails: nothing is left to be done
-                    self._close_sinks(max(0.5, self._until_deadline()))
+                    self._stream.close(max(0.5, self._until_deadline()))
             self.ended.set()
 
     def _serve(self) -> None:
@@ -388,5 +388,5 @@ class Loop:
             return  # a single collection is no run
         self._calls.go_on()
         now = self._clock.monotonic()
-        self._publish(Event(kind, self._clock.wall(now), now, details=details))
+        self._stream.publish(Event(kind, self._clock.wall(now), now, details=details))
         self._calls.go_on()

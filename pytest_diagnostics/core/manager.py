@@ -317,7 +317,7 @@ class DiagnosticManager:
 
     def _make_loop(self, entries: Iterable[Entry]) -> Loop:
         executor = partial(Executor, self._clock, self._processors, lambda: self.exception_handler)
-        loop = Loop(entries, self._clock, executor, self._stream.publish, self._stream.close)
+        loop = Loop(entries, self._clock, executor, self._stream)
         loop.stop_timeout = self.stop_timeout
         return loop
 

@@ -18,7 +18,11 @@ Subscriber = Callable[[Record], object]
 
 @runtime_checkable
 class Sink(Protocol):
-    """Takes the records of a manager, in order, from one thread at a time."""
+    """Takes the records of a manager, in order, from one thread at a time.
+
+    One that gathers records, to write several at once, may have a method ``settle()``: it is called when
+    nothing more comes for now, after each tick at the latest.
+    """
 
     def write(self, record: Record) -> object:
         """Take one record. Raising is counted against the sink and reaches nobody else."""

@@ -20,12 +20,25 @@ PATIENCE_SECONDS: Final = 5.0
 MAX_PENDING: Final = 10_000
 
 
+class _Settled:
+    """Takes the place of a record: nothing more comes for now."""
+
+
+_SETTLED: Final = _Settled()
+
+
 class _Target:
     """A sink or subscriber and its account."""
 
-    def __init__(self, name: str, write: Callable[[Record], object]) -> None:
+    def __init__(
+        self,
+        name: str,
+        write: Callable[[Record], object],
+        settle: Callable[[], object] | None = None,
+    ) -> None:
         self.name = name
         self.write = write
+        self.settle = settle
         self.failures = 0
         self.failures_in_row = 0
         self.last_failure: str | None = None
@@ -49,12 +62,15 @@ class RecordStream:
 
     def __init__(self, sinks: Iterable[Sink], max_history: int | None, clock: Clock) -> None:
         self._clock = clock
-        self._sinks = tuple((sink, _Target(type(sink).__name__, sink.write)) for sink in sinks)
+        self._sinks = tuple(
+            (sink, _Target(type(sink).__name__, sink.write, getattr(sink, "settle", None))) for sink in sinks
+        )
+        self._may_settle = any(target.settle is not None for _, target in self._sinks)
         self._subscribers: tuple[_Target, ...] = ()
         #: Guards everything below; never held while a target is called.
         self._lock = new_condition()
         self._history: deque[DiagnosticResult] = deque(maxlen=max_history)
-        self._pending: deque[Record] = deque()
+        self._pending: deque[Record | _Settled] = deque()
         #: When the thread that hands out took the record it is at; None when nobody hands out.
         self._handing_since: float | None = None
         self._holder: _Target | None = None
@@ -70,8 +86,16 @@ class RecordStream:
                 target.failures_in_row = 0
                 target.told = target.closing = False
 
+    def settle(self) -> None:
+        """Have sinks that gather records write them: nothing more comes for now."""
+        if self._may_settle:
+            self._publish(_SETTLED)
+
     def publish(self, record: Record) -> None:
         """Hand out one record. A target that raises is counted; the others get the record all the same."""
+        self._publish(record)
+
+    def _publish(self, record: Record | _Settled) -> None:
         now = self._clock.monotonic()
         with self._lock:
             if isinstance(record, DiagnosticResult):
@@ -189,7 +213,7 @@ class RecordStream:
                     self._holder = None
                 self._lock.notify_all()
 
-    def _next(self, turn: int) -> Record | None:
+    def _next(self, turn: int) -> Record | _Settled | None:
         with self._lock:
             if turn != self._turn:
                 return None
@@ -201,15 +225,20 @@ class RecordStream:
             self._handing_since = self._clock.monotonic()
             return self._pending.popleft()
 
-    def _hand(self, turn: int, target: _Target, record: Record) -> None:
+    def _hand(self, turn: int, target: _Target, record: Record | _Settled) -> None:
         if target.failures_in_row >= MAX_SINK_FAILURES or target.stuck:
+            return
+        if isinstance(record, _Settled) and target.settle is None:
             return
         with self._lock:
             if turn != self._turn:
                 return
             self._holder = target
         try:
-            target.write(record)
+            if not isinstance(record, _Settled):
+                target.write(record)
+            elif target.settle is not None:
+                target.settle()
         except BaseException as exc:  # a target's failure reaches nobody else
             self._failed(target, exc)
             # Ctrl-C in the main thread is meant for the program, wherever it was caught.

@@ -114,6 +114,8 @@ class Service:
         if late >= LATE_SECONDS:
             self._gap(*self._ourselves.why_late(late, now))
         self._ourselves.look()
+        for desk in (self.session, *self._desks.values()):
+            desk.shard.flush()  # even if a collector hangs in the thread that would
         self._read_on()
         pause = LOOK_SECONDS
         for watched in list(self._watched.values()):
@@ -286,6 +288,8 @@ class Service:
             for name, result in dict(demand.results).items():
                 results[name] = _fields(result)
             missing += demand.missing
+        for desk in self._desks_of(message):
+            desk.shard.flush()  # who has the answer finds it in the file as well
         talk.answer({"results": results, "missing": missing})
 
     def _add(self, message: Message, talk: Talk) -> None:

@@ -13,7 +13,7 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
 from ..core.clock import Pid, SystemClock
@@ -44,8 +44,11 @@ class Shard(Protocol):
     def append(self, kind: str, fields: Mapping[str, object]) -> bool:
         """Take one record; True when it is where it belongs. Never raises."""
 
+    def gather(self, kind: str, fields: Mapping[str, object]) -> None:
+        """Take one record that is to be written with others, by the next ``flush`` or ``append``."""
+
     def flush(self) -> None:
-        """Write what had to be kept in memory. Never raises."""
+        """Write what is gathered, and what had to be kept in memory. Never raises."""
 
     def close(self, end: Mapping[str, object] | None = None) -> None:
         """Write what is left, then the ``end`` record with these fields if any. Never raises."""
@@ -79,6 +82,8 @@ class ShardWriter:
         self._lock = threading.RLock()
         self._cap = Cap(cap_bytes)
         self._faults = Faults()
+        #: What is written together, by one write.
+        self._gathered: list[bytes] = []
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._retry_at = 0.0
@@ -103,7 +108,7 @@ class ShardWriter:
     def unwritten(self) -> list[bytes]:
         """The lines that are in memory only."""
         with self._lock:
-            return list(self._queue)
+            return [*self._queue, *self._gathered]
 
     @property
     def outline(self) -> list[bytes]:
@@ -113,18 +118,11 @@ class ShardWriter:
 
     def append(self, kind: str, fields: Mapping[str, object]) -> bool:
         """Write one record; True when the kernel has it. Lets KeyboardInterrupt pass."""
-        if self._pid != Pid.current() or self._closed:
+        line = self._line(kind, fields)
+        if line is None:
             return False
-        if kind == "result" and not self._cap.admits(str(fields.get("collector")), self.bytes):
-            return False
-        try:
-            line, replaced = records.encode_leniently(kind, fields)
-        except Exception as exc:  # noqa: BLE001 - a value's own __str__ or __iter__ may raise anything
-            self._faults.refused(kind, exc)
-            return False
-        if replaced:
-            self._faults.replaced += 1
         with self._lock:
+            self._write_gathered()
             if kind == "run" and not self._header:
                 self._header = line
             elif kind == "end":
@@ -134,19 +132,50 @@ class ShardWriter:
                 if self._clock.monotonic() >= self._retry_at:
                     self._drain()
                 return not self._queue
-            return self._put(line) or self._enqueue(line)
+            return self._put([line]) == 1 or self._enqueue(line)
+
+    def gather(self, kind: str, fields: Mapping[str, object]) -> None:
+        """Take one record that is written with others, by whatever writes next."""
+        line = self._line(kind, fields)
+        if line is not None:
+            with self._lock:
+                self._gathered.append(line)
 
     def flush(self) -> None:
-        """Write what had to be kept in memory, if that is possible now."""
+        """Write what is gathered, and what had to be kept in memory if that is possible now."""
         if self._pid == Pid.current():
             with self._lock:
+                self._write_gathered()
                 self._drain()
+
+    def _line(self, kind: str, fields: Mapping[str, object]) -> bytes | None:
+        """Return a record's line; None when it is not to be written, or cannot be."""
+        if self._pid != Pid.current() or self._closed:
+            return None
+        if kind == "result" and not self._cap.admits(str(fields.get("collector")), self.bytes):
+            return None
+        try:
+            line, replaced = records.encode_leniently(kind, fields)
+        except Exception as exc:  # noqa: BLE001 - a value's own __str__ or __iter__ may raise anything
+            self._faults.refused(kind, exc)
+            return None
+        if replaced:
+            self._faults.replaced += 1
+        return line
+
+    def _write_gathered(self) -> None:
+        lines, self._gathered = self._gathered, []
+        if lines:
+            done = 0 if self._queue else self._put(lines)
+            for line in lines[done:]:
+                self._enqueue(line)
 
     def close(self, end: Mapping[str, object] | None = None) -> None:
         """Write what is left, then the ``end`` record if one is given; a closed writer takes no more."""
         if self._pid != Pid.current() or self._closed:
             return
         with self._lock:
+            self._write_gathered()
             self._drain()
             if end is not None:
                 self.append("end", self._told(end))
@@ -169,14 +198,15 @@ class ShardWriter:
     def _sentences(self, *, closed: bool) -> list[str]:
         return self._faults.sentences(waiting=len(self._queue), closed=closed) + self._cap.sentences()
 
-    def _put(self, line: bytes) -> bool:
-        """Write one line to the file, which is opened for it and closed at once."""
+    def _put(self, lines: Sequence[bytes]) -> int:
+        """Write lines to the file, which is opened for them and closed at once; return how many are there."""
         # A record that was cut short is left behind as one broken line.
-        data = b"\n" + line if self._torn else line
+        ended = b"\n" if self._torn else b""
+        data = ended + b"".join(lines)
         try:
             fd = Files.open(self.path, Files.APPEND)
         except FileNotFoundError:
-            return self._recreate() and self._put(line)
+            return self._put(lines) if self._recreate() else 0
         except OSError as exc:
             return self._failed(exc)
         try:
@@ -185,17 +215,19 @@ class ShardWriter:
             return self._failed(exc)
         finally:
             self._release(fd)
-        if count < len(data) - 1:
-            # Nothing but the leading line end may have gone out: the file then still ends in one.
-            self._torn = count > len(data) - len(line) or (self._torn and count == 0)
+        left, done = count - len(ended), 0
+        # A record that lacks only its line end is whole: written again it would be there twice.
+        while done < len(lines) and left >= len(lines[done]) - 1:
+            self.bytes += len(lines[done])
+            left -= len(lines[done])
+            done += 1
+        self.written += done
+        # Nothing but the leading line end may have gone out: the file then still ends in one.
+        self._torn = left != 0
+        if done < len(lines):
             self._retry_at = self._clock.monotonic() + self.retry_seconds
             self._faults.met("ENOSPC", "only part of a record fitted on the disk", self.written)
-            return False
-        # A record that lacks only its line end is whole: written again it would be there twice.
-        self._torn = count < len(data)
-        self.written += 1
-        self.bytes += len(line)
-        return True
+        return done
 
     def _release(self, fd: int) -> None:
         try:
@@ -249,7 +281,7 @@ class ShardWriter:
         return False
 
     def _drain(self) -> None:
-        while self._queue and self._put(self._queue[0]):
+        while self._queue and self._put([self._queue[0]]):
             self._queued_bytes -= len(self._queue.popleft())
 
 
@@ -310,6 +342,10 @@ class MemoryShard:
                 self._faults.dropped += 1
         return True
 
+    def gather(self, kind: str, fields: Mapping[str, object]) -> None:
+        """Keep one record."""
+        self.append(kind, fields)
+
     def flush(self) -> None:
         """Do nothing: every record is where it belongs."""
 
@@ -342,8 +378,14 @@ class ShardSink:
     def write(self, record: Record) -> None:
         """Write one record of a manager, if its kind is worth a line."""
         written = records.from_record(record)
-        if written is not None:
+        if written is not None and written[0] == "result":
+            self._shard.gather(*written)
+        elif written is not None:
             self._shard.append(*written)
+
+    def settle(self) -> None:
+        """Write the results of a tick together."""
+        self._shard.flush()
 
     def close(self) -> None:
         """Write what had to be kept in memory; whoever made the shard closes it."""

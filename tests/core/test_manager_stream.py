@@ -296,6 +296,25 @@ def test_records_of_many_threads_come_one_at_a_time_and_whole() -> None:
     assert sink.results == manager.get_results()
 
 
+def test_a_sink_that_gathers_records_is_told_when_a_tick_is_over() -> None:
+    class Gathering(MemorySink):
+        def __init__(self) -> None:
+            super().__init__()
+            self.settled: list[int] = []
+
+        def settle(self) -> None:
+            self.settled.append(len(self.results))
+
+    sink = Gathering()
+    collectors = [ScriptedCollector(name=f"c{n}", blocking=False, interval=60.0) for n in range(3)]
+    with DiagnosticManager(collectors, sinks=[sink]) as manager:
+        sink.wait_for(lambda s: len(s.results) == 3)
+        manager.collect_all()
+
+    assert sink.settled[0] == 3
+    assert 6 in sink.settled
+
+
 def test_stream_survives_ctrl_c_in_the_main_thread() -> None:
     def interrupt(record: Record) -> None:
         raise KeyboardInterrupt
