@@ -100,8 +100,10 @@ class Scheduled:
     def throttled(self) -> float:
         """Return for how long the group was throttled, all CPUs together; 0 where there is no quota."""
         if self._cpu_stat is not None:
-            with suppress(UnavailableError, OSError):
+            try:
                 return throttled_seconds(self._cpu_stat.read()) or 0.0
+            except (UnavailableError, OSError):
+                pass
         return 0.0
 
     def close(self) -> None:
@@ -181,10 +183,13 @@ class Watched:
             stat = self._stat.read()
         except (UnavailableError, OSError):
             return
-        parsed = parsers.process_stat(stat)
-        if parsed is not None and parsed.rss_pages:  # a zombie has given its memory back
-            self.rss_bytes, self.rss_at = parsed.rss_pages * self._PAGE, now
-        state = stat.rpartition(b")")[2].split(None, 1)[0]
+        # The name may hold anything: fields are counted from behind it. 3 is the state, 24 the RSS.
+        fields = stat.rpartition(b")")[2].split(None, 22)
+        if len(fields) < 22:
+            return
+        state, pages = fields[0], int(fields[21])
+        if pages:  # a zombie has given its memory back
+            self.rss_bytes, self.rss_at = pages * self._PAGE, now
         before, self._before = self._before, self._scheduled.running()
         throttled_before, self._throttled_before = self._throttled_before, self._scheduled.throttled()
         since, self._looked = self._looked, now
