@@ -35,6 +35,10 @@ Message = dict[str, JsonValue]
 _ABSTRACT: bool = sys.platform == "linux"
 
 
+#: A socket's path may be no longer on macOS, its closing zero included.
+MAX_PATH_BYTES = 104
+
+
 class _Bound:
     """Kept here, where no mock reaches: pytest-socket replaces ``socket.socket``."""
 
@@ -57,7 +61,12 @@ def fresh_address(run_directory: str) -> str:
     """Return an address that nobody can guess; what is bound to it is checked all the same."""
     if _ABSTRACT:
         return f"\0pytest-diagnostics-{os.urandom(12).hex()}"
-    return os.path.join(run_directory, "recorder.socket")
+    path = os.path.join(run_directory, "recorder.socket")
+    if len(os.fsencode(path)) < MAX_PATH_BYTES:
+        return path
+    import tempfile
+
+    return os.path.join(tempfile.gettempdir(), f"pytest-diagnostics-{os.urandom(8).hex()}")
 
 
 def printable(address: str) -> str:
