@@ -172,20 +172,17 @@ def _sleepers(options: argparse.Namespace) -> None:
 
 @contextmanager
 def sleeping(count: int) -> Iterator[None]:
-    """Have processes that do nothing, of a parent that is not this process' child."""
-    script = f"i=0; while [ $i -lt {count} ]; do sleep 600 & i=$((i+1)); done; echo; read _; kill $(jobs -p)"
-    with subprocess.Popen(
-        ["setsid", "sh", "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as shell:
+    """Have processes that do nothing, of a parent that is no descendant of this process."""
+    script = f"i=0; while [ $i -lt {count} ]; do sleep 600 & i=$((i+1)); done; echo; read _; kill 0"
+    detached = ["sh", "-c", 'exec 3<&0; setsid sh -c "$0" <&3 2>/dev/null &', script]
+    with subprocess.Popen(detached, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
         assert shell.stdin is not None
         assert shell.stdout is not None
         shell.stdout.readline()
         yield
         shell.stdin.write(b"\n")
         shell.stdin.close()
+        shell.stdout.read()  # ends with the last of them
 
 
 def cpu_shares(pid: int, seconds: float) -> dict[int, float]:
