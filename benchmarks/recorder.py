@@ -228,10 +228,13 @@ def _lateness(text: str, kind: str) -> tuple[tuple[float, float], int]:
         for x in lines
         if x["kind"] == "result" and x["collector"] == "cpu" and not x.get("final")
     ]
-    # On the grid of the first, or of whichever was the least late of those that were not a whole place late.
-    slack = 0.2 * 0.1
-    places = sorted((moment - moments[0] + slack) % 0.1 for moment in moments)
-    late = [1e3 * (place - places[0]) for place in places]
+    # Where in an interval samples come is a circle: being late begins behind its longest empty arc.
+    places = sorted((moment - moments[0]) % 0.1 for moment in moments)
+    arcs = {
+        place: (place - before) % 0.1 for before, place in zip(places[-1:] + places, places, strict=False)
+    }
+    origin = max(arcs, key=lambda place: arcs[place])
+    late = sorted(1e3 * ((place - origin) % 0.1) for place in places)
     spanned = round((moments[-1] - moments[0]) / 0.1) + 1
     return (late[len(late) // 2], late[int(0.99 * (len(late) - 1))]), spanned - len(moments)
 
