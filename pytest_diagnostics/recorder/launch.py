@@ -226,7 +226,7 @@ def _refuse_child(before: set[int], starter: int, address: str) -> None:
 
 def _is_of_session(pid: int, leader: int) -> bool:
     with suppress(OSError):
-        return Bound.getsid(pid) == leader
+        return bool(Bound.getsid(pid) == leader)
     return False
 
 
