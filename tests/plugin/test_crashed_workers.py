@@ -47,7 +47,7 @@ def test_a_worker_that_ends_is_told_of_with_its_test(
     (ending,) = on.summary["endings"]
     assert (ending["process"], ending["nodeid"], ending["phase"]) == ("gw0", "test_it.py::test_dies", "call")
     assert ending["sentence"].startswith(
-        f"ended without finishing: {how} in the call of test_it.py::test_dies after 1."
+        f"ended without finishing: {how} in the call of test_it.py::test_dies after 1"
     )
     (attempt,) = on.attempts("test_dies")
     assert (attempt["outcome"], attempt["complete"]) == ("crashed", False)

@@ -82,7 +82,7 @@ def test_samples_of_a_test_are_of_its_own_worker(xdist: Differential) -> None:
         assert sampled == {f"{own}.rss_bytes", f"{own}.cpu_percent"}
         assert attempt["samples"][f"{own}.rss_bytes"]["count"] >= 2
         assert attempt["samples"]["memory.percent"]["count"] >= 2
-        last[name] = attempt["samples"][f"{own}.rss_bytes"]["last"]
+        last[name] = attempt["samples"][f"{own}.rss_bytes"]["max"]
     assert last["test_large"] - last["test_small"] > 60 << 20
     # A failing phase in a worker has the recorder collect, and its record is the worker's.
     (attempt,) = on.attempts("test_small")
