@@ -23,7 +23,7 @@ BEGIN_SECONDS = 4.0
 LOOK_SECONDS = 0.005
 #: What is added to the patience of a question on its way back.
 GRACE_SECONDS = 0.2
-#: How long the line for a post's tag lives in the recorder: posts are asked about after the teardown.
+#: By its tag a posted collection is fetched, after the teardown.
 _COUNT = iter(range(1, 1 << 62))
 
 
@@ -65,7 +65,9 @@ class RemoteCollection:
             return False
         self.results.update(self._recorder.results_in(answer))
         missing = answer.get("missing")
-        self._missing = {str(name) for name in missing} if isinstance(missing, list) else set()
+        if not isinstance(missing, list):
+            return False  # it says why it has no answer: all of them are missing
+        self._missing = {str(name) for name in missing}
         return not self._missing
 
 
@@ -154,7 +156,7 @@ class ProcessRecorder:
             )
             trouble = self._channel.trouble
         self._ended = True
-        if answer is not None:
+        if answer is not None and answer.get("ended"):
             told = mapping(answer, "unwritten")
             self.unwritten = {
                 os.path.basename(name): [str(line).encode() for line in lines]

@@ -280,6 +280,9 @@ class Service:
         self._aside(lambda: self._answer_with(demands, message, talk))
 
     def _answer_with(self, demands: list[Demand], message: Message, talk: Talk) -> None:
+        if not demands:
+            talk.answer({"error": "no such collection: it was never begun, or forgotten"})
+            return
         deadline = self._clock.monotonic() + timeout_in(message)
         results: dict[str, JsonValue] = {}
         missing: list[str] = []
