@@ -20,8 +20,8 @@ Subscriber = Callable[[Record], object]
 class Sink(Protocol):
     """Takes the records of a manager, in order, from one thread at a time.
 
-    One that gathers records, to write several at once, may have a method ``settle()``: it is called when
-    nothing more comes for now, after each tick at the latest.
+    One that gathers records, to write several at once, may have a method ``settle()``: it is called at
+    the end of each tick, when every record of it was handed out.
     """
 
     def write(self, record: Record) -> object:

@@ -21,7 +21,7 @@ MAX_PENDING: Final = 10_000
 
 
 class _Settled:
-    """Takes the place of a record: nothing more comes for now."""
+    """Takes the place of a record: those of a tick are handed out."""
 
 
 _SETTLED: Final = _Settled()
@@ -87,7 +87,7 @@ class RecordStream:
                 target.told = target.closing = False
 
     def settle(self) -> None:
-        """Have sinks that gather records write them: nothing more comes for now."""
+        """Have sinks that gather records write them: those of a tick are handed out."""
         if self._may_settle:
             self._publish(_SETTLED)
 

@@ -154,14 +154,7 @@ class ShardWriter:
             return None
         if kind == "result" and not self._cap.admits(str(fields.get("collector")), self.bytes):
             return None
-        try:
-            line, replaced = records.encode_leniently(kind, fields)
-        except Exception as exc:  # noqa: BLE001 - a value's own __str__ or __iter__ may raise anything
-            self._faults.refused(kind, exc)
-            return None
-        if replaced:
-            self._faults.replaced += 1
-        return line
+        return _encoded(kind, fields, self._faults)
 
     def _write_gathered(self) -> None:
         lines, self._gathered = self._gathered, []
@@ -322,13 +315,9 @@ class MemoryShard:
         """Keep one record."""
         if self._pid != Pid.current() or self._closed:
             return False
-        try:
-            line, replaced = records.encode_leniently(kind, fields)
-        except Exception as exc:  # noqa: BLE001 - a value's own __str__ or __iter__ may raise anything
-            self._faults.refused(kind, exc)
+        line = _encoded(kind, fields, self._faults)
+        if line is None:
             return False
-        if replaced:
-            self._faults.replaced += 1
         with self._lock:
             self.written += 1
             self.bytes += len(line)
@@ -360,6 +349,18 @@ class MemoryShard:
             told["problems"] = _together(end, self.problems)
             self.append("end", {**end, **told})
         self._closed = True
+
+
+def _encoded(kind: str, fields: Mapping[str, object], faults: Faults) -> bytes | None:
+    """Return a record's line, or None after noting why there is none."""
+    try:
+        line, replaced = records.encode_leniently(kind, fields)
+    except Exception as exc:  # noqa: BLE001 - a value's own __str__ or __iter__ may raise anything
+        faults.refused(kind, exc)
+        return None
+    if replaced:
+        faults.replaced += 1
+    return line
 
 
 def _together(end: Mapping[str, object], problems: list[str]) -> list[object]:
