@@ -9,13 +9,14 @@ import math
 import sys
 from binascii import b2a_base64
 from collections.abc import Mapping, Sequence, Set, ValuesView
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from itertools import islice
 from json.encoder import encode_basestring_ascii
 from numbers import Integral, Real
 from pathlib import PurePath
+from typing import NamedTuple, cast
 
 from .errors import ValidationError
 from .model import JsonValue
@@ -26,8 +27,7 @@ MAX_DEPTH = 8
 TOO_DEEP = "…"
 
 
-@dataclass(frozen=True)
-class Bounded:
+class Bounded(NamedTuple):
     """Data that can be recorded, and what had to be done to it."""
 
     data: JsonValue
@@ -205,6 +205,11 @@ def _of_rare_class(value: object) -> object:
     if (uuid := sys.modules.get("uuid")) and isinstance(value, uuid.UUID):
         return str(value)
     return value
+
+
+def as_it_is(data: object) -> Bounded:
+    """Return data of a collector that is declared ``plain``, without a look at it."""
+    return Bounded(cast("JsonValue", data), 0, False)
 
 
 def bound(data: object, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Bounded:

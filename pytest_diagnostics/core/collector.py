@@ -26,6 +26,9 @@ class DiagnosticCollector(ABC):
     #: True when ticks must fall on the same instant as the other aligned collectors', so that their
     #: values can be compared. Others of equal interval are spread over it.
     aligned: ClassVar[bool] = False
+    #: True promises that ``collect`` returns a new dict of what JSON can say (text keys, finite numbers), at
+    #: most 64 KiB and 8 levels deep: then it is recorded as it is, without being looked through and copied.
+    plain: ClassVar[bool] = False
     #: Where collectors that write files of their own put them, relative to a directory they are given.
     root_dir: ClassVar[Path] = Path("diagnostics")
 

@@ -12,7 +12,7 @@ from .health import HealthTracker
 from .lane import Lane
 from .model import DiagnosticResult, HealthState, Stage
 from .schedule import Schedule
-from .threads import Flag, new_condition
+from .threads import Flag, new_lock
 
 #: Bounds of the timeout of a collector that names none.
 MIN_TIMEOUT_SECONDS = 1.0
@@ -68,6 +68,9 @@ class Entry:
         calls = (collector.collect, collector.start, collector.stop)
         self.is_async = any(inspect.iscoroutinefunction(call) for call in calls)
         self.blocking = collector.blocking or self.is_async
+        self.plain = collector.plain
+        #: Whether the collector keeps what it collects, other than the manager does.
+        self.stores = getattr(collector.store, "__func__", None) is not DiagnosticCollector.store
         self.timeout = _checked_timeout(collector.timeout, interval, self.name)
         #: Which share of the interval this collector ticks at, among those of equal interval.
         self.ordinal: int | None = None
@@ -84,7 +87,7 @@ class Entry:
         #: True for a removed collector that hangs: what it still returns is nobody's.
         self.muted = False
         #: Guards the call in flight, which its thread ends and the manager's thread declares late.
-        self._call = new_condition()
+        self._call = new_lock()
         self._running_since: float | None = None
         self._overran = False
         self.stage = Stage.COLLECT
@@ -115,7 +118,7 @@ class Entry:
         self.lane = None
         self.wake_owner = _nobody
         self.occupied = self.prepared = False
-        self._call = new_condition()
+        self._call = new_lock()
         self._running_since = None
         self.forget_demands()
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from .bounds import Bounded, bound
+from .bounds import Bounded, as_it_is, bound
 from .entry import Entry
 from .errors import ErrorType, UnavailableError, classify
 from .handlers import ExceptionHandler, ExceptionStrategy
@@ -19,12 +19,12 @@ from .model import (
     Execution,
     HealthState,
     JsonValue,
-    Record,
     Stage,
 )
 
 if TYPE_CHECKING:
     from .protocols import Clock, Processor
+    from .stream import RecordStream
 
 
 @dataclass
@@ -48,14 +48,15 @@ class Executor:
         clock: Clock,
         processors: tuple[Processor, ...],
         handler: Callable[[], ExceptionHandler],
-        publish: Callable[[Record], None],
+        stream: RecordStream,
         stop: Callable[[str], None],
     ) -> None:
         """``handler`` gives the manager's handler of this moment; ``stop`` is told a STOP's reason."""
         self._clock = clock
         self._processors = processors
         self._handler = handler
-        self._publish = publish
+        self._stream = stream
+        self._publish = stream.publish
         self._stop = stop
 
     def execute(self, entry: Entry, due: float | None = None, *, final: bool = False) -> None:
@@ -64,9 +65,10 @@ class Executor:
         ``due`` is the tick's deadline; None for a collection that was asked for.
         """
         entry.answer = None
-        if self._prepare(entry, final=final):
+        if entry.prepared or self._prepare(entry, final=final):
             self._collect(entry, due, final=final)
-        if entry.tracker.state in (HealthState.FAILING, HealthState.UNAVAILABLE):
+        state = entry.tracker.state
+        if state is HealthState.FAILING or state is HealthState.UNAVAILABLE:
             pause = entry.tracker.back_off_seconds(entry.interval)
             entry.not_before = self._clock.monotonic() + pause
 
@@ -104,8 +106,6 @@ class Executor:
     # -- the steps of one collection
 
     def _prepare(self, entry: Entry, *, final: bool) -> bool:
-        if entry.prepared:
-            return True
         began = self._clock.monotonic()
         entry.begin(Stage.PROBE, began)
         try:
@@ -147,7 +147,7 @@ class Executor:
             entry.begin(Stage.COLLECT, began)
             try:
                 raw = self._call(entry, entry.collector.collect)
-                bounded = bound(raw)
+                bounded = as_it_is(raw) if entry.plain else bound(raw)
             except BaseException as exc:  # noqa: BLE001 - SystemExit of a collector must not end us either
                 late = entry.end()
                 self._account(entry, due, began, attempt, succeeded=False)
@@ -159,37 +159,43 @@ class Executor:
                     failure.details["attempts"] = attempt
                 self._fail(entry, failure, final=final, late=late)
                 return
-            self._account(entry, due, began, attempt, succeeded=True)
-            self._succeed(entry, began, raw, bounded, final=final)
+            seconds = self._account(entry, due, began, attempt, succeeded=True)
+            self._succeed(entry, began, seconds, bounded, raw, final=final)
             return
 
-    def _succeed(self, entry: Entry, began: float, raw: object, bounded: Bounded, *, final: bool) -> None:
-        if self._is_muted(entry):
+    def _succeed(
+        self, entry: Entry, began: float, seconds: float, bounded: Bounded, raw: object, *, final: bool
+    ) -> None:
+        if self.muted or entry.muted:
             entry.end()
             return
-        result = self._result(entry, began, bounded.data, None, final=final)
-        failure = self._store(entry, raw)
+        failure = self._store(entry, raw) if entry.stores else None
         late = entry.end()
-        error = failure.error if failure else None
-        result = replace(
-            result,
-            collected=True,
-            stored=error is None,
-            error=error,
-            coerced=bounded.coerced,
-            truncated=bounded.truncated,
+        result = DiagnosticResult(
+            entry.name,
+            self._clock.wall(began),
+            began,
+            seconds,
+            bounded.data,
+            True,
+            failure is None,
+            None if failure is None else failure.error,
+            bounded.coerced,
+            bounded.truncated,
+            final,
         )
-        entry.tracker.coerced += bounded.coerced
-        entry.tracker.truncated += bounded.truncated
+        tracker = entry.tracker
+        tracker.coerced += bounded.coerced
+        tracker.truncated += bounded.truncated
         self._finish(entry, result)
         if failure is not None:
             self._note(entry, failure, final=final, late=late)
-        elif not late:  # a result that came after its timeout is kept, but makes nobody healthy
-            self._tell_health(entry, entry.tracker.succeeded(began))
+        elif not late and tracker.succeeded(began):  # late: it is kept, but makes nobody healthy
+            self._tell_health(entry, True)
 
     def _call(self, entry: Entry, function: Callable[[], object]) -> object:
         data = function()
-        if not inspect.isawaitable(data):
+        if type(data) is dict or not inspect.isawaitable(data):
             return data
         if entry.lane is None:
             if inspect.iscoroutine(data):
@@ -285,7 +291,7 @@ class Executor:
     def _finish(self, entry: Entry, result: DiagnosticResult) -> None:
         if self._is_muted(entry):
             return
-        processed = self._process(result)
+        processed = self._process(result) if self._processors else result
         entry.answer = processed
         if processed is None:
             return
@@ -320,16 +326,20 @@ class Executor:
 
     def _account(
         self, entry: Entry, due: float | None, began: float, attempt: int, *, succeeded: bool
-    ) -> None:
-        if self._is_muted(entry):
-            return
+    ) -> float:
+        """Count a call and tell of it; return the seconds that it took."""
         seconds = self._clock.monotonic() - began
-        entry.tracker.runs += 1
-        entry.tracker.last_run = began
-        entry.tracker.seconds_total += seconds
-        self._publish(
-            Execution(entry.name, began if due is None else due, began, seconds, attempt, succeeded)
-        )
+        if self.muted or entry.muted:
+            return seconds
+        tracker = entry.tracker
+        tracker.runs += 1
+        tracker.last_run = began
+        tracker.seconds_total += seconds
+        if not succeeded or self._stream.wants_executions:
+            self._publish(
+                Execution(entry.name, began if due is None else due, began, seconds, attempt, succeeded)
+            )
+        return seconds
 
     def _tell_health(self, entry: Entry, changed: bool) -> None:
         if changed and not self._is_muted(entry):

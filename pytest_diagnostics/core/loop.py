@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from .dispatch import Dispatcher, LeftBehindError
 from .entry import Demand, Entry
-from .model import Event, EventKind, HealthState, JsonValue, Record
+from .model import Event, EventKind, HealthState, JsonValue
 from .threads import Flag, current_ident, is_held, new_condition, start_thread
 from .watch import ClockWatch
 
@@ -33,7 +33,7 @@ class Loop:
         self,
         entries: Iterable[Entry],
         clock: Clock,
-        make_executor: Callable[[Callable[[Record], None], Callable[[str], None]], Executor],
+        make_executor: Callable[[RecordStream, Callable[[str], None]], Executor],
         stream: RecordStream,
     ) -> None:
         """``make_executor`` gets where to publish and whom to ask for a stop."""
@@ -41,7 +41,7 @@ class Loop:
         self._stream = stream
         #: Guards everything below that more than one thread writes, and wakes the thread.
         self._wake = new_condition()
-        self._executor = make_executor(stream.publish, self.request_stop)
+        self._executor = make_executor(stream, self.request_stop)
         self._calls = Dispatcher(self._executor, clock, self._wake, self._crashed)
         self._watch = ClockWatch(clock)
         self._entries = list(entries)

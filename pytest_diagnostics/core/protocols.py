@@ -21,7 +21,8 @@ class Sink(Protocol):
     """Takes the records of a manager, in order, from one thread at a time.
 
     One that gathers records, to write several at once, may have a method ``settle()``: it is called at
-    the end of each tick, when every record of it was handed out.
+    the end of each tick, when every record of it was handed out. One whose attribute
+    ``wants_executions`` is False is not told of calls that succeeded: their results tell of them.
     """
 
     def write(self, record: Record) -> object:

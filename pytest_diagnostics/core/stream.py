@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from .clock import Pid
-from .model import DiagnosticResult, Event, EventKind, Record
+from .model import DiagnosticResult, Event, EventKind, Execution, Record
 from .protocols import Clock, Sink, Subscriber
-from .threads import current_ident, is_held, new_condition
+from .threads import current_ident, is_held, new_condition, new_lock
 
 #: A sink that fails this often in a row is asked no more; it reaches nobody else meanwhile.
 MAX_SINK_FAILURES: Final = 10
@@ -35,10 +36,14 @@ class _Target:
         name: str,
         write: Callable[[Record], object],
         settle: Callable[[], object] | None = None,
+        *,
+        executions: bool = True,
     ) -> None:
         self.name = name
         self.write = write
         self.settle = settle
+        #: Whether it is to be told of calls that succeeded.
+        self.executions = executions
         self.failures = 0
         self.failures_in_row = 0
         self.last_failure: str | None = None
@@ -53,6 +58,13 @@ class _Target:
         self.last_failure = message
 
 
+def _target(sink: Sink) -> _Target:
+    settle = getattr(sink, "settle", None)
+    return _Target(
+        type(sink).__name__, sink.write, settle, executions=getattr(sink, "wants_executions", True)
+    )
+
+
 class RecordStream:
     """Hands every record to every target, in order, from one thread at a time.
 
@@ -62,13 +74,14 @@ class RecordStream:
 
     def __init__(self, sinks: Iterable[Sink], max_history: int | None, clock: Clock) -> None:
         self._clock = clock
-        self._sinks = tuple(
-            (sink, _Target(type(sink).__name__, sink.write, getattr(sink, "settle", None))) for sink in sinks
-        )
-        self._may_settle = any(target.settle is not None for _, target in self._sinks)
+        self._sinks = tuple((sink, _target(sink)) for sink in sinks)
         self._subscribers: tuple[_Target, ...] = ()
+        self._count_targets()
         #: Guards everything below; never held while a target is called.
-        self._lock = new_condition()
+        self._guard = new_lock()
+        #: Woken when nobody hands out any more, if somebody waits for that.
+        self._lock = new_condition(self._guard)
+        self._awaited = False
         self._history: deque[DiagnosticResult] = deque(maxlen=max_history)
         self._pending: deque[Record | _Settled] = deque()
         #: When the thread that hands out took the record it is at; None when nobody hands out.
@@ -82,7 +95,7 @@ class RecordStream:
     def open(self) -> None:
         """Begin a run: every target gets a fresh chance."""
         with self._lock:
-            for target in self._targets():
+            for target in self._targets:
                 target.failures_in_row = 0
                 target.told = target.closing = False
 
@@ -97,7 +110,7 @@ class RecordStream:
 
     def _publish(self, record: Record | _Settled) -> None:
         now = self._clock.monotonic()
-        with self._lock:
+        with self._guard:
             if isinstance(record, DiagnosticResult):
                 self._history.append(record)
             if len(self._pending) >= MAX_PENDING:
@@ -115,13 +128,15 @@ class RecordStream:
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Tell ``subscriber`` every record from now on; return the function that ends it."""
         target = _Target(getattr(subscriber, "__name__", type(subscriber).__name__), subscriber)
-        with self._lock:
+        with self._guard:
             # A new tuple each time: a record that is being handed out goes on over the old one.
             self._subscribers = (*self._subscribers, target)
+            self._count_targets()
 
         def unsubscribe() -> None:
-            with self._lock:
+            with self._guard:
                 self._subscribers = tuple(t for t in self._subscribers if t is not target)
+                self._count_targets()
 
         return unsubscribe
 
@@ -139,7 +154,9 @@ class RecordStream:
         """End a run: let every sink write what it holds back. One that a thread is stuck in is left out."""
         with self._lock:
             if self._handing_since is not None:
+                self._awaited = True
                 self._lock.wait_for(lambda: self._handing_since is None, patience)
+                self._awaited = False
             if self._handing_since is not None:
                 self._give_up_holder()
             # What waited behind the stuck one; usually nothing.
@@ -163,7 +180,7 @@ class RecordStream:
     def failures(self) -> dict[str, str]:
         """Return what sinks and subscribers failed with: name -> "3 times, last: OSError: …"."""
         told: dict[str, str] = {}
-        for target in self._targets():
+        for target in self._targets:
             if target.failures:
                 name = target.name
                 while name in told:
@@ -175,17 +192,24 @@ class RecordStream:
 
     def after_fork_in_child(self) -> None:
         """Make the lock anew and let go of the sinks: what they hold belongs to the parent."""
-        self._lock = new_condition()
+        self._guard = new_lock()
+        self._lock = new_condition(self._guard)
+        self._awaited = False
         self._sinks = ()
         self._subscribers = ()
+        self._count_targets()
         self._pending.clear()
         self._handing_since = None
         self._holder = None
 
     # -- inside
 
-    def _targets(self) -> tuple[_Target, ...]:
-        return (*(target for _, target in self._sinks), *self._subscribers)
+    def _count_targets(self) -> None:
+        """Note who is to be told, and of what: asked with every record."""
+        self._targets = (*(target for _, target in self._sinks), *self._subscribers)
+        self._may_settle = any(target.settle is not None for target in self._targets)
+        #: Whether anybody wants to hear of calls that succeeded.
+        self.wants_executions = any(target.executions for target in self._targets)
 
     def _give_up_holder(self) -> None:
         """Go on without the target that a thread is stuck in. Called with the lock held."""
@@ -201,20 +225,21 @@ class RecordStream:
         pid = Pid.current()
         try:
             while (record := self._next(turn)) is not None:
-                for target in self._targets():
+                for target in self._targets:
                     self._hand(turn, target, record)
                     # A target that forks returns twice; in the child nobody is to be told.
                     if turn != self._turn or pid != Pid.current():
                         return
         finally:
-            with self._lock:
+            with self._guard:
                 if turn == self._turn:
                     self._handing_since = None
                     self._holder = None
-                self._lock.notify_all()
+                if self._awaited:
+                    self._lock.notify_all()
 
     def _next(self, turn: int) -> Record | _Settled | None:
-        with self._lock:
+        with self._guard:
             if turn != self._turn:
                 return None
             if not self._pending:
@@ -228,17 +253,17 @@ class RecordStream:
     def _hand(self, turn: int, target: _Target, record: Record | _Settled) -> None:
         if target.failures_in_row >= MAX_SINK_FAILURES or target.stuck:
             return
-        if isinstance(record, _Settled) and target.settle is None:
+        if not target.executions and isinstance(record, Execution) and record.succeeded:
             return
-        with self._lock:
+        call = partial(target.write, record) if not isinstance(record, _Settled) else target.settle
+        if call is None:
+            return
+        with self._guard:
             if turn != self._turn:
                 return
             self._holder = target
         try:
-            if not isinstance(record, _Settled):
-                target.write(record)
-            elif target.settle is not None:
-                target.settle()
+            call()
         except BaseException as exc:  # a target's failure reaches nobody else
             self._failed(target, exc)
             # Ctrl-C in the main thread is meant for the program, wherever it was caught.

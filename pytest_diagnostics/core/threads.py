@@ -17,13 +17,21 @@ _every_signal = signal.valid_signals() if hasattr(signal, "valid_signals") else 
 current_ident = threading.get_ident
 
 
-def new_condition() -> threading.Condition:
-    """Return a condition on a re-entrant lock.
+def new_lock() -> threading.RLock:
+    """Return a re-entrant lock.
 
     Re-entrant because a signal handler runs between two instructions of the main thread, also of those
     that hold the lock, and may well call ``stop_collecting``.
     """
-    return _Condition(_RLock())
+    return _RLock()
+
+
+def new_condition(lock: threading.RLock | None = None) -> threading.Condition:
+    """Return a condition on a re-entrant lock, its own or one that is given.
+
+    To take the lock itself is several times cheaper where nobody waits and nobody is woken.
+    """
+    return _Condition(lock or _RLock())
 
 
 def is_held(condition: threading.Condition) -> bool:

@@ -372,6 +372,9 @@ def _together(end: Mapping[str, object], problems: list[str]) -> list[object]:
 class ShardSink:
     """The sink through which a manager writes to a shard, which may be shared and is not closed here."""
 
+    #: A result says when its call began and what it took.
+    wants_executions = False
+
     def __init__(self, shard: Shard) -> None:
         """Write to ``shard``."""
         self._shard = shard

@@ -120,6 +120,7 @@ class LocalCollector(DiagnosticCollector):
 
     blocking = False
     aligned = True
+    plain = True
     #: The name that results carry unless the constructor is given another.
     default_name = ""
     #: The file, below /proc, without which the collector has nothing to say.

@@ -9,7 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_diagnostics import DiagnosticManager, DiagnosticResult, ErrorType, Event, EventKind
+from pytest_diagnostics import (
+    DiagnosticCollector,
+    DiagnosticManager,
+    DiagnosticResult,
+    ErrorType,
+    Event,
+    EventKind,
+)
 from pytest_diagnostics.core import stream
 from pytest_diagnostics.core.model import Execution, Record, Stage
 from pytest_diagnostics.testing import TIMEOUT, FakeClock, MemorySink, RecordingProcessor, ScriptedCollector
@@ -330,3 +337,39 @@ def test_stream_survives_ctrl_c_in_the_main_thread() -> None:
     records.publish(event)
 
     assert event in seen.records
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_sink_may_do_without_the_executions_that_succeeded(sink: MemorySink, *, beside: bool) -> None:
+    class Frugal(MemorySink):
+        wants_executions = False
+
+    frugal = Frugal()
+    collector = ScriptedCollector([1, OSError("broken"), 3])
+    sinks = [frugal, sink] if beside else [frugal]
+    with DiagnosticManager([collector], interval=60.0, sinks=sinks) as manager:
+        manager.collect_now(timeout=TIMEOUT)
+
+    assert [execution.succeeded for execution in frugal.executions] == [False]
+    assert [execution.succeeded for execution in sink.executions] == ([True, False, True] if beside else [])
+    assert len(frugal.results) == 3
+
+
+def test_plain_data_is_recorded_as_it_is() -> None:
+    class Plain(DiagnosticCollector):
+        blocking = False
+        plain = True
+
+        def __init__(self) -> None:
+            self.given: list[object] = []
+
+        def collect(self) -> object:
+            self.given.append({"value": 1.5, "nested": {"reasons": {"a": "absent"}}})
+            return self.given[-1]
+
+    collector = Plain()
+    with DiagnosticManager([collector], interval=60.0) as manager:
+        pass
+
+    assert [result.data for result in manager.get_results()] == collector.given
+    assert all(r.data is given for r, given in zip(manager.get_results(), collector.given, strict=True))
