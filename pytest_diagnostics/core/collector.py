@@ -34,6 +34,9 @@ class DiagnosticCollector(ABC):
 
     _name: str | None = None
     exception_handler: ExceptionHandler | None = None
+    #: When what ``collect`` just returned was read, in seconds on CLOCK_MONOTONIC; None: when the call began.
+    #: For data that lay ready, and of which nothing is younger. A result carries this moment as its time.
+    as_of: float | None = None
 
     def __init__(self, name: str | None = None, exception_handler: ExceptionHandler | None = None) -> None:
         """Name the collector (default: its class's name) and give it a handler (default: the manager's)."""

@@ -147,6 +147,8 @@ class Executor:
             entry.begin(Stage.COLLECT, began)
             try:
                 raw = self._call(entry, entry.collector.collect)
+                as_of = entry.collector.as_of
+                moment = began if as_of is None else self._checked(as_of)
                 bounded = as_it_is(raw) if entry.plain else bound(raw)
             except BaseException as exc:  # noqa: BLE001 - SystemExit of a collector must not end us either
                 late = entry.end()
@@ -160,11 +162,16 @@ class Executor:
                 self._fail(entry, failure, final=final, late=late)
                 return
             seconds = self._account(entry, due, began, attempt, succeeded=True)
-            self._succeed(entry, began, seconds, bounded, raw, final=final)
+            self._succeed(entry, moment, seconds, bounded, raw, final=final)
             return
 
+    def _checked(self, as_of: float) -> float:
+        if 0 <= as_of <= self._clock.monotonic():
+            return as_of
+        raise ValueError(f"as_of is {as_of!r}: no moment on the monotonic clock that has passed")
+
     def _succeed(
-        self, entry: Entry, began: float, seconds: float, bounded: Bounded, raw: object, *, final: bool
+        self, entry: Entry, moment: float, seconds: float, bounded: Bounded, raw: object, *, final: bool
     ) -> None:
         if self.muted or entry.muted:
             entry.end()
@@ -173,8 +180,8 @@ class Executor:
         late = entry.end()
         result = DiagnosticResult(
             entry.name,
-            self._clock.wall(began),
-            began,
+            self._clock.wall(moment),
+            moment,
             seconds,
             bounded.data,
             True,
@@ -190,7 +197,7 @@ class Executor:
         self._finish(entry, result)
         if failure is not None:
             self._note(entry, failure, final=final, late=late)
-        elif not late and tracker.succeeded(began):  # late: it is kept, but makes nobody healthy
+        elif not late and tracker.succeeded(moment):  # late: it is kept, but makes nobody healthy
             self._tell_health(entry, True)
 
     def _call(self, entry: Entry, function: Callable[[], object]) -> object:

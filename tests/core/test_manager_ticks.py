@@ -35,6 +35,40 @@ def test_first_collection_is_at_the_start_then_every_interval() -> None:
     assert sink.results[-1].final
 
 
+class Ready(ScriptedCollector):
+    """Returns what lay ready since a moment."""
+
+    def __init__(self, *moments: float | None) -> None:
+        super().__init__()
+        self.moments = list(moments)
+
+    def collect(self) -> object:
+        self.as_of = self.moments.pop(0) if self.moments else None
+        return super().collect()
+
+
+def test_a_result_carries_the_moment_at_which_its_data_were_read() -> None:
+    manager, clock, sink = started(Ready(993.5, None, 1001.5))
+    clock.advance(2.0)
+    clock.settle()
+    manager.stop_collecting()
+
+    assert moments(sink) == [-6.5, 1.0, 1.5]
+    first, second, *_ = sink.results
+    assert (second.timestamp - first.timestamp).total_seconds() == 7.5
+    assert first.seconds == 0  # the call's, not the data's age
+
+
+@pytest.mark.parametrize("as_of", [1000.5, -1.0, float("nan")])
+def test_data_cannot_be_of_a_moment_that_never_was(as_of: float) -> None:
+    manager, _, sink = started(Ready(as_of))
+    manager.stop_collecting()
+
+    assert sink.results[0].monotonic == 1000.0
+    assert sink.results[0].data is None
+    assert "as_of is" in str(sink.results[0].error)
+
+
 def test_forty_ticks_of_50_ms_take_two_seconds_though_each_takes_10_ms() -> None:
     enough = threading.Event()
     ticks: list[float] = []
