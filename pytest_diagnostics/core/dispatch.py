@@ -44,6 +44,7 @@ class Dispatcher:
             return False
         if not entry.blocking:
             self._execute_here(entry, due, final=final)
+            self.go_on()
             return True
         try:
             return self._lane(entry).submit(partial(self._execute, entry, due, final=final))
@@ -67,6 +68,8 @@ class Dispatcher:
 
     def deliver(self, entry: Entry) -> None:
         """Hand the latest answer to everybody who waits for one."""
+        if not entry.demands:
+            return  # whoever asks from now on waits for the next answer
         with self._wake:
             demands, entry.demands = entry.demands, []
         for demand in demands:
@@ -122,23 +125,26 @@ class Dispatcher:
         return entry.lane
 
     def _execute_here(self, entry: Entry, due: float | None, *, final: bool) -> None:
-        def execute() -> None:
+        entry.occupied = True
+        try:
             self._execute(entry, due, final=final)
             if self.abandoned:
                 # It hung, and everything else was closed meanwhile; this one can only be closed here.
                 self.executor.retire(entry, clean=False)
-
-        self._here(entry, execute)
-        self.go_on()
+        finally:
+            self._vacate(entry)
 
     def _here(self, entry: Entry, call: Callable[[], None]) -> None:
         entry.occupied = True
         try:
             call()
         finally:
-            entry.occupied = False
-            if self.abandoned:
-                entry.freed()
+            self._vacate(entry)
+
+    def _vacate(self, entry: Entry) -> None:
+        entry.occupied = False
+        if self.abandoned:
+            entry.freed()
 
     def _execute(self, entry: Entry, due: float | None, *, final: bool = False) -> None:
         try:

@@ -88,7 +88,8 @@ class Entry:
         self.muted = False
         #: Guards the call in flight, which its thread ends and the manager's thread declares late.
         self._call = new_lock()
-        self._running_since: float | None = None
+        #: When the call in flight began; None when there is none. Changed by ``begin`` and ``end`` alone.
+        self.running_since: float | None = None
         self._overran = False
         self.stage = Stage.COLLECT
         self.reset(Schedule(0.0, interval))
@@ -119,7 +120,7 @@ class Entry:
         self.wake_owner = _nobody
         self.occupied = self.prepared = False
         self._call = new_lock()
-        self._running_since = None
+        self.running_since = None
         self.forget_demands()
 
     def answers_to(self, names: set[str] | None) -> bool:
@@ -139,19 +140,14 @@ class Entry:
         return self.occupied or (self.lane is not None and self.lane.busy)
 
     @property
-    def running_since(self) -> float | None:
-        """When the call in flight began; None when there is none."""
-        return self._running_since
-
-    @property
     def hangs(self) -> bool:
         """Whether the call in flight was declared late."""
-        return self._overran and self._running_since is not None
+        return self._overran and self.running_since is not None
 
     @property
     def late_at(self) -> float | None:
         """When the call in flight is to be declared late; None when there is none, or when it was."""
-        began = self._running_since
+        began = self.running_since
         return None if began is None or self._overran else began + self.patience
 
     def freed(self) -> None:
@@ -162,19 +158,19 @@ class Entry:
         """Note that a call of the collector begins."""
         with self._call:
             self.stage = stage
-            self._running_since = now
+            self.running_since = now
             self._overran = False
 
     def end(self) -> bool:
         """Note that the call ended; True when it had been declared late."""
         with self._call:
-            self._running_since = None
+            self.running_since = None
             return self._overran
 
     def declare_late(self, *, again: bool = False) -> bool:
         """Note that the call in flight is late; False when it just ended, or was declared late before."""
         with self._call:
-            if self._running_since is None or (self._overran and not again):
+            if self.running_since is None or (self._overran and not again):
                 return False
             self._overran = True
             return True

@@ -223,11 +223,13 @@ class Loop:
                 self._see_off(entry)
             elif entry.demands:
                 self._calls.answer(entry)
-        self._departing = [e for e in self._departing if e.lane is not None and not e.lane.closed]
+        if self._departing:
+            self._departing = [e for e in self._departing if e.lane is not None and not e.lane.closed]
         for entry in (*entries, *self._departing):
-            late_at = entry.late_at
-            if late_at is not None and late_at <= self._clock.monotonic():
-                self._calls.overrun(entry)
+            if entry.running_since is not None:
+                late_at = entry.late_at
+                if late_at is not None and late_at <= self._clock.monotonic():
+                    self._calls.overrun(entry)
         for kind, details in self._watch.news():
             self._tell(kind, details)
 
@@ -247,14 +249,17 @@ class Loop:
     def _tick(self, entries: list[Entry]) -> None:
         missed, late = 0, 0.0
         for entry in entries:
-            now = self._clock.monotonic()
             if not self._wants_ticks(entry):
                 continue
-            entry.schedule.postpone(entry.not_before)
-            due = entry.schedule.due
+            schedule = entry.schedule
+            due = schedule.due
+            if due < entry.not_before:
+                schedule.postpone(entry.not_before)
+                due = schedule.due
+            now = self._clock.monotonic()
             if due > now or self._stop_reason is not None:
                 continue
-            skipped = entry.schedule.advance(now)
+            skipped = schedule.advance(now)
             if skipped:
                 missed += skipped
                 late = max(late, now - due)
@@ -288,23 +293,25 @@ class Loop:
         now = self._clock.monotonic()
         moments = []
         for entry in (*self._entries, *self._departing):
+            if entry.running_since is None and not entry.busy:
+                continue
             late_at = entry.late_at
             if late_at is None and entry.busy and not entry.hangs:
                 # Its lane has not begun yet, or waits between two tries: look again when it might be late.
                 late_at = now + entry.patience
             if late_at is not None:
                 moments.append(late_at)
-        moments += [
-            max(entry.schedule.due, entry.not_before) for entry in self._entries if self._wants_ticks(entry)
-        ]
+        for entry in self._entries:
+            if self._wants_ticks(entry):
+                moments.append(max(entry.schedule.due, entry.not_before))
         if self.once is not None and self._deadline is not None:
             moments.append(self._deadline)
         return max(0.0, min(moments) - now) if moments else None
 
     def _wants_ticks(self, entry: Entry) -> bool:
-        if self.once is not None:
+        if self._held or self.once is not None:
             return False
-        return not self._held and entry.leaving is None and entry.tracker.state is not HealthState.DISABLED
+        return entry.leaving is None and entry.tracker.state is not HealthState.DISABLED
 
     # -- the end
 
