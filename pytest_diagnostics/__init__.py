@@ -6,7 +6,8 @@ has it installed, costs nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+# As of typing, whose import takes longer than a recorder process needs to look at the machine.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from .collectors.cgroup import CgroupCollector as CgroupCollector

@@ -38,6 +38,7 @@ class CPUCollector(LocalCollector):
 
     default_name = "cpu"
     main_file = "stat"
+    takes_glance = True
 
     def __init__(
         self,
@@ -72,8 +73,11 @@ class CPUCollector(LocalCollector):
             averages = parsers.load_averages(content)
             for place, key in enumerate(keys):
                 answer.put(key, averages and averages[place], f"{self._load.path} has an unknown form")
-        self._frequency.fill(answer, now)
-        self._temperature.fill(answer, now)
+        if self.as_of is None:
+            self._frequency.fill(answer, now)
+            self._temperature.fill(answer, now)
+        else:
+            answer.absent("read from the second sample on", "frequency_mhz", "temperature_celsius")
         if self._allowance is None:
             self._allowance = Allowance(root=self._root)
         self._allowance.refresh(now)

@@ -26,6 +26,7 @@ class MemoryCollector(LocalCollector):
 
     default_name = "memory"
     main_file = "meminfo"
+    takes_glance = True
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ class MemoryBandwidthCollector(LocalCollector):
 
     default_name = "memory_bandwidth"
     main_file = "vmstat"
+    takes_glance = True
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ class NetworkCollector(LocalCollector):
 
     default_name = "network"
     main_file = "self/net/dev"
+    takes_glance = True
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ class PressureCollector(LocalCollector):
 
     default_name = "pressure"
     main_file = "pressure/cpu"
+    takes_glance = True
     MIN_SECONDS = 0.02
 
     def __init__(

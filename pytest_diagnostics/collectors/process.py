@@ -14,6 +14,7 @@ from ..core.handlers import ExceptionHandler
 from ..system import parsers, tree
 from ..system.cgroup import Allowance
 from ..system.family import Seen, descendants, of_workers
+from ..system.glance import Alone, Glance
 from ..system.parsers import ProcessStat
 from ..system.procfs import Files
 from ..system.sampling import FIRST, Answer, LocalCollector, Monotonic, Rates
@@ -61,6 +62,7 @@ class ProcessCollector(LocalCollector):
 
     default_name = "process"
     main_file = "self/stat"
+    takes_glance = True
     MAX_CHILDREN = 20
     #: A tree of more processes than this is walked every five seconds only; its members are read each tick.
     LARGE_TREE = 50
@@ -87,6 +89,8 @@ class ProcessCollector(LocalCollector):
         self._born: int | None = None
         self._descendants: list[int] = []
         self._walk_again = float("-inf")
+        #: What a glance saw of the watched process, for a first collection that has ``as_of``.
+        self._alone: Alone | None = None
         self._cpu, self._io_rates = Rates(), Rates()
         #: Name -> process id of the workers to tell apart. Whoever sets it may change it at any time.
         self.workers: Mapping[str, int] = MappingProxyType({})
@@ -122,6 +126,13 @@ class ProcessCollector(LocalCollector):
         self._cpu.forget()
         self._io_rates.forget()
         return None
+
+    def borrow(self, glance: Glance, now: float) -> float | None:
+        """Take what was seen of the watched process, if that is all of its tree."""
+        self._alone = glance.alone
+        if self._alone is None or self._alone.pid != self._pid:
+            return None
+        return super().borrow(glance, now)
 
     def fill(self, answer: Answer, now: float) -> None:
         """Read the watched process, then walk its tree."""
@@ -194,6 +205,8 @@ class ProcessCollector(LocalCollector):
         return family
 
     def _count_fds(self) -> int:
+        if self._fd.early is not None:
+            return int(self._fd.early)
         # The directory's size since Linux 6.2, 0 before.
         return self._fd.stat().st_size or len(Files.names(self._fd.path))
 
@@ -243,6 +256,8 @@ class ProcessCollector(LocalCollector):
 
     def _walk(self) -> list[int]:
         """Return all descendants: over the children of every thread, or over the whole of /proc."""
+        if self.as_of is not None:
+            return []
         try:
             level = self._children.pids()
         except UnavailableError:
@@ -257,6 +272,8 @@ class ProcessCollector(LocalCollector):
 
     def _cpu_seconds(self, pid: int, stat: ProcessStat) -> float:
         """Return the CPU time of a process: its clock, or its ticks where the clock is not to be had."""
+        if self.as_of is not None and self._alone is not None:
+            return self._alone.cpu_seconds
         if self._root:
             return stat.cpu_ticks / self._TICKS
         try:
@@ -319,6 +336,7 @@ class WorkersCollector(ProcessCollector):
     """
 
     default_name = "process"
+    takes_glance = False
 
     def __init__(self, workers: Mapping[str, int]) -> None:
         """``workers`` is name -> process id and may change at any time."""

@@ -37,10 +37,11 @@ ENVIRONMENT = (
     "DYLD_FRAMEWORK_PATH",
 )
 #: Run by the new interpreter, which knows the standard library only (-I -S) and finds the rest behind it: no
-#: module of a test's directory takes the place of one of these.
+#: module of a test's directory takes the place of one of these. Before it imports more, it has a look.
 BOOT = (
     "import sys; sys.path += sys.argv[1].split('\\n'); "
-    "from pytest_diagnostics.recorder.main import main; main(sys.argv[2:])"
+    "from pytest_diagnostics.system.glance import look; seen = look(int(sys.argv[2])); "
+    "from pytest_diagnostics.recorder.main import main; main(sys.argv[3:], seen)"
 )
 #: The way where there is no shell: the interpreter forks itself, and its first process ends.
 BOOT_FORKING = "import os; os._exit(0) if os.fork() else None; " + BOOT
@@ -155,7 +156,7 @@ def _command(plan: Plan, boot: str) -> list[str]:
         options.append("-B")
     if sys.pycache_prefix:
         options += ["-X", f"pycache_prefix={sys.pycache_prefix}"]
-    return [sys.executable, *options, "-c", boot, "\n".join(roots()), plan.to_json()]
+    return [sys.executable, *options, "-c", boot, "\n".join(roots()), str(plan.pid), plan.to_json()]
 
 
 def _spawn(command: list[str], plan: Plan, variables: Iterable[str]) -> int:

@@ -19,6 +19,8 @@ from ..core.errors import ConfigurationError, DiagnosticError
 from ..storage.alive import start_ticks
 from ..storage.runs import RunDirectory, shard_header
 from ..storage.shard import ShardWriter
+from ..system.glance import Glance
+from ..system.sampling import LocalCollector
 from .channel import Listener, from_printable
 from .plan import ERRORS, GIVEN_UP, Plan
 from .thread import ThreadRecorder
@@ -29,15 +31,16 @@ LAST_SECONDS = 1.0
 MAX_UNWRITTEN_BYTES = 4 * 1024 * 1024
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run a recorder by the plan in ``arguments``; does not return."""
+def main(arguments: Sequence[str], glance: Glance) -> None:
+    """Run a recorder by the plan in ``arguments``, from what was seen at ``glance``; does not return."""
     _detach()
     plan = Plan.from_json(arguments[0])
     _let_go_of_disk(os.path.join(plan.run, ERRORS))
     if os.getppid() == plan.pid or os.path.exists(os.path.join(plan.run, GIVEN_UP)):
         os._exit(0)  # pytest would have to wait for us, or does without us
     try:
-        _record(plan, _hold(plan))
+        glance.identify(plan.start_ticks)
+        _record(plan, _hold(plan), glance)
     except BaseException:  # noqa: BLE001 - nobody else is left to be told
         _complain(os.path.join(plan.run, ERRORS))
         os._exit(1)
@@ -56,17 +59,19 @@ def _hold(plan: Plan) -> dict[int, int]:
     return {}
 
 
-def _record(plan: Plan, held: dict[int, int]) -> None:
+def _record(plan: Plan, held: dict[int, int], glance: Glance) -> None:
     run = RunDirectory(Path(plan.run))
     # Who finds the shard may ask: the kernel keeps the question until it is read.
     listener, trouble = _listen(plan)
-    desk = Desk.for_session(run, plan)
+    desk = Desk.for_session(run, plan, glance)
     desk.troubles += trouble
     desk.held = held
     desk.recorder.start()
     # Sampling runs; what follows is imported meanwhile.
     from .serve import Service
 
+    # Who asks from now on wants to know what is.
+    glance.over, desk.glance = True, None
     Service(plan, run, desk, listener).run()
 
 
@@ -82,16 +87,19 @@ class Desk:
         self.held: dict[int, int] = {}
         #: Name -> process id of the workers that are there, which the process collector tells apart.
         self.workers: dict[str, int] = {}
+        #: What collectors begin with that are made before somebody can ask for anything.
+        self.glance: Glance | None = None
         self.recorder = ThreadRecorder(role, (), plan.interval, shard)
 
     @classmethod
-    def for_session(cls, run: RunDirectory, plan: Plan) -> Desk:
+    def for_session(cls, run: RunDirectory, plan: Plan, glance: Glance) -> Desk:
         """Open the recorder's own shard and make the session's collectors."""
         pid = os.getpid()
         shard = ShardWriter(run.shard("recorder", pid), founds_run=False)
         header = _header(plan, list(plan.collectors), plan.pid)
         shard.append("run", shard_header(plan.name, "recorder", recorder=header, **_place(plan)))
         desk = cls(plan, shard, "recorder", plan.pid)
+        desk.glance = glance
         desk.add(plan.collectors, None)
         return desk
 
@@ -127,6 +135,8 @@ class Desk:
             raise ConfigurationError(
                 f"{exc} (in the recorder process; --diagnostics-recorder=thread collects in pytest's own)"
             ) from exc
+        if isinstance(collector, LocalCollector):
+            collector.glance = self.glance
         if interval is not None:
             setattr(collector, "interval", interval)  # noqa: B010 - a ClassVar to the type checker
         return collector

@@ -105,6 +105,7 @@ class KeptFile:
         "_own",
         "_prefix",
         "_size",
+        "early",
         "path",
     )
 
@@ -134,6 +135,8 @@ class KeptFile:
         self._opened_by = 0
         self._fd = -1
         self._identity: tuple[int, int] = (0, 0)
+        #: What was read of it before, for the next read while it is not open.
+        self.early: bytes | None = None
 
     def read(self) -> bytes:
         """Return the whole content. Raises UnavailableError or OSError, with the path in the message."""
@@ -221,7 +224,17 @@ class KeptFile:
         except OSError:
             pass  # closed by somebody else; there is nothing of ours left to close
 
+    def lend(self, content: bytes) -> bool:
+        """Have the next read return ``content``; False when that cannot be this file's."""
+        if self._fd >= 0 or not content.startswith(self._prefix):
+            return False
+        self.early = content
+        return True
+
     def _read_anew(self) -> bytes:
+        early, self.early = self.early, None
+        if early is not None:
+            return early
         self.open()
         try:
             data = self._pread(self._fd, self._size, 0)

@@ -6,12 +6,13 @@ import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from ..core.clock import SystemClock
 from ..core.collector import DiagnosticCollector
 from ..core.errors import UnavailableError
 from ..core.handlers import ExceptionHandler
+from .glance import Glance
 from .procfs import Files, KeptFile, reason_of
 
 T = TypeVar("T")
@@ -126,6 +127,12 @@ class LocalCollector(DiagnosticCollector):
     #: The file, below /proc, without which the collector has nothing to say.
     main_file = "stat"
 
+    #: True where whatever changes with time comes from kept files, or stays out of the result while ``as_of``
+    #: is set. Limits may be younger.
+    takes_glance: ClassVar[bool] = False
+    #: What was read before this collector could be imported: the data of its first collection, all or none.
+    glance: Glance | None = None
+
     _exists = staticmethod(Files.exists)
 
     def __init__(
@@ -175,12 +182,41 @@ class LocalCollector(DiagnosticCollector):
     def collect(self) -> dict[str, object]:
         """Return this tick's data; the class says which keys, in which units and from where."""
         answer = Answer()
-        now = self._clock.monotonic()
-        if self.raw:
-            self.fill(answer, now)
+        self.as_of = None
+        if self.glance is not None:
+            self._fill_once(self.glance, answer)
+        elif self.raw:
+            self.fill(answer, self._clock.monotonic())
         else:
-            self.fill_portable(answer, now)
+            self.fill_portable(answer, self._clock.monotonic())
         return answer.finish()
+
+    def _fill_once(self, glance: Glance, answer: Answer) -> None:
+        """Put what was read at the glance into ``answer`` if that is all it needs; else what is now."""
+        self.glance = None
+        if not self.raw:
+            self.fill_portable(answer, self._clock.monotonic())
+            return
+        now = self._clock.monotonic()
+        try:
+            if self.takes_glance:
+                self.as_of = self.borrow(glance, now)
+            if self.as_of is None:
+                self._give_back()
+            self.fill(answer, now if self.as_of is None else self.as_of)
+        finally:
+            self._give_back()
+
+    def borrow(self, glance: Glance, now: float) -> float | None:
+        """Have the kept files return what they held at the glance. Return when that was; None: read anew."""
+        moment = glance.read_at([file.path for file in self._kept], now)
+        if moment is not None and all(file.lend(glance.files[file.path][1]) for file in self._kept):
+            return moment
+        return None
+
+    def _give_back(self) -> None:
+        for file in self._kept:
+            file.early = None
 
     @abstractmethod
     def fill(self, answer: Answer, now: float) -> None:
