@@ -1,19 +1,20 @@
 """What goes on a test's report: a text section, ``report.diagnostics``, JUnit properties.
 
-Builtin types only: a report crosses process borders, and a subclass of ``str`` or an enum member breaks
-the crossing. At most 4 KiB a report.
+Builtin types only on the wire: a report crosses process borders, and a subclass of ``str`` or an enum member
+breaks the crossing. At most 4 KiB a report.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from .core.figures import total
 from .core.model import DiagnosticResult
+from .packed import PackedFigures, packed_figures
 from .report.sentences import usage_lines
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ MAX_BYTES = 4096
 #: them nothing needs to be measured, which would cost a passing test more than its edges do.
 SMALL_REASONS = 4
 SMALL_REASON = 200
+#: What there is of a test that passed.
+_COMPLETE = frozenset({"version", "usage", "absent"})
 SECTION = "diagnostics"
 #: Figures that JUnit properties carry: enough to plot a test's history, few enough to read.
 JUNIT_KEYS = (
@@ -132,34 +135,42 @@ def attach(
     sampled: Callable[[], Mapping[str, DiagnosticResult]],
 ) -> None:
     """Attach to a failed phase's report, or to a teardown's."""
+    first = not hasattr(report, "diagnostics")
+    if settings.junit and first and report.when == "teardown":
+        report.user_properties.extend(_properties(usage))
+    reasons = {key: why for of in absent.values() for key, why in of.items()}
+    if not failed and not limits and _small(reasons):
+        packed = packed_figures(cast("Mapping[str, Mapping[str, object]]", usage), reasons)
+        if packed is not None:
+            report.diagnostics = packed  # type: ignore[attr-defined] # the attribute is our own
+            return
     figures: dict[str, object] = {"version": 1, "usage": {when: dict(of) for when, of in usage.items()}}
     if limits:
         figures["limits"] = limits
-    reasons = {key: why for of in absent.values() for key, why in of.items()}
     figures["absent"] = reasons
     if failed:
         telling = _telling(sampled())
         figures["sampled"] = dict(telling)
         if settings.show != "none":
             report.sections.append((SECTION, _section(str(report.when), usage, absent, telling)))
-    first = not hasattr(report, "diagnostics")
-    small = not failed and not limits and _small(reasons)
-    report.diagnostics = figures if small else _bounded(figures)  # type: ignore[attr-defined] # the attribute is our own
-    if settings.junit and first and report.when == "teardown":
-        report.user_properties.extend(_properties(usage))
+    report.diagnostics = _bounded(figures)  # type: ignore[attr-defined] # the attribute is our own
 
 
 def to_wire(data: dict[str, object]) -> None:
     """Make ``report.diagnostics`` one ASCII string, which costs a process border next to nothing."""
-    if isinstance(data.get("diagnostics"), dict):
-        data["diagnostics"] = _dumps(data["diagnostics"])
+    found = data.get("diagnostics")
+    if isinstance(found, dict):
+        data["diagnostics"] = _dumps(found.plain() if isinstance(found, PackedFigures) else found)
 
 
 def from_wire(report: object) -> None:
     """Make it a dict again for readers on this side."""
     text = getattr(report, "diagnostics", None)
     if isinstance(text, str):
-        report.diagnostics = _loads(text)  # type: ignore[attr-defined] # the attribute is our own
+        figures = _loads(text)
+        if figures.keys() == _COMPLETE and isinstance(figures["absent"], dict):
+            figures = packed_figures(figures["usage"], figures["absent"]) or figures
+        report.diagnostics = figures  # type: ignore[attr-defined] # the attribute is our own
 
 
 def _small(absent: Mapping[str, str]) -> bool:

@@ -47,7 +47,8 @@ SEEN = """
 
     def tell(who, report):
         found = getattr(report, "diagnostics", None)
-        plain = type(found).__name__, json.loads(json.dumps(found)) == found
+        kind = "dict" if isinstance(found, dict) else type(found).__name__
+        plain = kind, json.loads(json.dumps(found)) == found
         names = [name for name, _ in report.sections if name == "diagnostics"]
         size = len(json.dumps(found))
         with open(os.environ["SEEN"], "a") as file:
