@@ -113,17 +113,19 @@ class RecordStream:
         with self._guard:
             if isinstance(record, DiagnosticResult):
                 self._history.append(record)
-            if len(self._pending) >= MAX_PENDING:
-                self.dropped += 1
-            else:
-                self._pending.append(record)
-            if self._handing_since is not None:
-                if now - self._handing_since < PATIENCE_SECONDS:
-                    return
-                self._give_up_holder()
+            if self._handing_since is not None or self._pending:
+                if len(self._pending) >= MAX_PENDING:
+                    self.dropped += 1
+                else:
+                    self._pending.append(record)
+                if self._handing_since is not None:
+                    if now - self._handing_since < PATIENCE_SECONDS:
+                        return
+                    self._give_up_holder()
+                record = self._pending.popleft()
             self._handing_since = now
             turn = self._turn
-        self._hand_out(turn)
+        self._hand_out(turn, record)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Tell ``subscriber`` every record from now on; return the function that ends it."""
@@ -162,7 +164,7 @@ class RecordStream:
             # What waited behind the stuck one; usually nothing.
             self._handing_since = self._clock.monotonic()
             turn = self._turn
-        self._hand_out(turn)
+        self._hand_out(turn, self._next(turn))
         for sink, target in self._sinks:
             with self._lock:
                 if target.closing or target.stuck:
@@ -221,20 +223,20 @@ class RecordStream:
         self._handing_since = None
         self._turn += 1
 
-    def _hand_out(self, turn: int) -> None:
+    def _hand_out(self, turn: int, record: Record | _Settled | None) -> None:
         pid = Pid.current()
         try:
-            while (record := self._next(turn)) is not None:
+            while record is not None:
                 for target in self._targets:
                     self._hand(turn, target, record)
                     # A target that forks returns twice; in the child nobody is to be told.
                     if turn != self._turn or pid != Pid.current():
                         return
+                record = self._next(turn)
         finally:
             with self._guard:
-                if turn == self._turn:
-                    self._handing_since = None
-                    self._holder = None
+                if turn == self._turn:  # it did not come to an end
+                    self._handing_since = self._holder = None
                 if self._awaited:
                     self._lock.notify_all()
 
@@ -244,7 +246,7 @@ class RecordStream:
                 return None
             if not self._pending:
                 # Here and not later: who publishes from now on hands out itself.
-                self._handing_since = None
+                self._handing_since = self._holder = None
                 self._turn += 1
                 return None
             self._handing_since = self._clock.monotonic()
