@@ -81,7 +81,8 @@ class DiagnosticResult:
     """What one collector returned at one tick, or its error."""
 
     collector_name: str
-    #: When the collection began, aware UTC: the manager's wall-clock anchor plus monotonic time.
+    #: When the collection began, or its data were read before (``as_of`` of a collector), aware UTC: the
+    #: manager's wall-clock anchor plus monotonic time.
     timestamp: datetime
     #: The same moment on CLOCK_MONOTONIC, seconds.
     monotonic: float
