@@ -5,11 +5,12 @@ from __future__ import annotations
 from ..core.errors import UnavailableError
 from ..core.handlers import ExceptionHandler
 from ..system import parsers
-from ..system.cgroup import Allowance, throttling
-from ..system.procfs import KeptFile
+from ..system.cgroup import Allowance, Limited, Tree, throttling
+from ..system.procfs import KeptFile, reason_of
 from ..system.sampling import FIRST, Answer, LocalCollector, Monotonic, Rates, share
 
-_ABSENT_MEMORY = ("usage_bytes", "percent")
+_MEMORY = ("usage_bytes", "percent", "oom_kills", "limit_hits")
+_EVENTS = parsers.Fields((b"max ", b"oom_kill "))
 _THROTTLE = ("throttled_percent", "throttled_seconds", "throttled_periods_percent")
 
 
@@ -30,7 +31,8 @@ class CgroupCollector(LocalCollector):
     - ``limit_hits``: how often the limit was hit: memory.events ``max`` or memory.failcnt
     - ``pids``, ``pids_limit``: processes and threads in the own group
 
-    Limits are read every ten seconds. ``pid`` names the watched process (default: the calling one).
+    Limits are read every ten seconds, and what the group had no file for is looked for again then.
+    ``pid`` names the watched process (default: the calling one).
     """
 
     default_name = "cgroup"
@@ -49,7 +51,12 @@ class CgroupCollector(LocalCollector):
         super().__init__(name, exception_handler, clock=clock, root=root)
         self._pid = pid
         self._allowance: Allowance | None = None
+        self._readings = 0
         self._files: dict[str, KeptFile] = {}
+        self._missing: dict[str, str] = {}
+        self._trees: tuple[Tree | None, Tree | None] = (None, None)
+        self._watched: dict[str, KeptFile] = {}
+        self._throttling, self._events = parsers.Memo(throttling), parsers.Memo(_EVENTS.of)
         self._rates = Rates()
 
     def try_out(self) -> None:
@@ -61,45 +68,75 @@ class CgroupCollector(LocalCollector):
     def start(self) -> None:
         """Find the groups and begin a new series of differences."""
         self.stop()
-        self._allowance = Allowance(self._pid, root=self._root)
+        self._allowance = self.allowance(self._pid)
 
     def stop(self) -> object:
         """Close the files."""
         super().stop()
         self._kept.clear()
         self._files.clear()
+        self._watched = {}
         self._rates.forget()
         self._allowance = None
+        self._readings = 0
         return None
 
     def fill(self, answer: Answer, now: float) -> None:
         """Read the counters; the limits are at most ten seconds old."""
         if self._allowance is None:
             self.start()
-        allowance = self._allowance or Allowance(self._pid, root=self._root)
+        allowance = self._allowance or self.allowance(self._pid)
+        allowance.refresh(now)
         if allowance.cgroup.reason is not None:
             raise UnavailableError(allowance.cgroup.reason)
-        allowance.refresh(now)
-        memory = allowance.cgroup.tree("memory")
-        answer.put("version", None if memory is None else memory.version, "there is no memory controller")
+        if allowance.readings != self._readings:
+            self._readings = allowance.readings
+            self._choose(allowance)
+        cpu, memory = self._trees
         quota, pids = allowance.quota, allowance.pids_limit
+        answer.put("version", None if memory is None else memory.version, "there is no memory controller")
         answer.put("limit_cores", None if quota is None else quota.value, "no CPU quota is set")
-        self._fill_throttling(answer, now, allowance)
-        self._fill_memory(answer, allowance)
-        self._fill_number(answer, "pids", allowance.cgroup.file("pids", "pids.current", "pids.current"))
+        if cpu is None:
+            answer.absent("there is no cpu controller", *_THROTTLE)
+        else:
+            self._fill_throttling(answer, now)
+        self._fill_memory(answer, memory, allowance.memory_limit)
+        if "pids" in self._watched:
+            self._fill_number(answer, "pids", self._watched["pids"])
+        else:
+            answer.absent("there is no pids controller", "pids")
         answer.put("pids_limit", None if pids is None else int(pids.value), "no limit of pids is set")
 
-    def _fill_throttling(self, answer: Answer, now: float, allowance: Allowance) -> None:
-        tree = allowance.cgroup.tree("cpu")
-        if tree is None:
-            answer.absent("there is no cpu controller", *_THROTTLE)
-            return
-        directory = tree.own if allowance.quota is None else allowance.quota.directory
-        content = answer.read(self._file(f"{directory}/cpu.stat").read, *_THROTTLE)
+    def _choose(self, allowance: Allowance) -> None:
+        """Choose the files to read until the limits are read again: of the groups that set them."""
+        cgroup, quota, limit = allowance.cgroup, allowance.quota, allowance.memory_limit
+        cpu, memory = self._trees = cgroup.tree("cpu"), cgroup.tree("memory")
+        before = self._watched.get("throttling")
+        watched: dict[str, KeptFile] = {}
+        if cpu is not None:
+            directory = cpu.own if quota is None else quota.directory
+            watched["throttling"] = self._file(f"{directory}/cpu.stat", cgroup.throttling_prefix())
+        if memory is not None:
+            directory = memory.own if limit is None else limit.directory
+            usage = "memory.current" if memory.version == 2 else "memory.usage_in_bytes"
+            watched["usage_bytes"] = self._file(f"{directory}/{usage}")
+            watched["oom_kills"] = self._file(cgroup.oom_file() or "", cgroup.oom_prefix())
+            if memory.version == 1:
+                watched["limit_hits"] = self._file(f"{memory.own}/memory.failcnt")
+        pids = cgroup.file("pids", "pids.current", "pids.current")
+        if pids is not None:
+            watched["pids"] = self._file(pids)
+        if before is not watched.get("throttling"):
+            self._rates.forget()  # another group's counters are another series
+        self._watched = watched
+        self._missing.clear()
+
+    def _fill_throttling(self, answer: Answer, now: float) -> None:
+        content = self._read(answer, self._watched["throttling"], *_THROTTLE)
         if content is None:
             self._rates.forget()
             return
-        counted = throttling(content)
+        counted = self._throttling.of(content)
         answer.put("throttled_seconds", counted.seconds, "cpu.stat counts no throttling in this group")
         counters = {
             "seconds": counted.seconds,
@@ -117,46 +154,54 @@ class CgroupCollector(LocalCollector):
         else:
             answer.absent("no period of a quota has passed" if grown else why, "throttled_periods_percent")
 
-    def _fill_memory(self, answer: Answer, allowance: Allowance) -> None:
-        limit, cgroup = allowance.memory_limit, allowance.cgroup
+    def _fill_memory(self, answer: Answer, tree: Tree | None, limit: Limited | None) -> None:
         answer.put("limit_bytes", None if limit is None else int(limit.value), "no memory limit is set")
-        tree = cgroup.tree("memory")
         if tree is None:
-            answer.absent("there is no memory controller", *_ABSENT_MEMORY, "oom_kills", "limit_hits")
+            answer.absent("there is no memory controller", *_MEMORY)
             return
-        directory = tree.own if limit is None else limit.directory
-        name = "memory.current" if tree.version == 2 else "memory.usage_in_bytes"
-        usage = self._fill_number(answer, "usage_bytes", f"{directory}/{name}")
+        usage = self._fill_number(answer, "usage_bytes", self._watched["usage_bytes"])
         if usage is None or limit is None:
             why = "no memory limit is set" if limit is None else answer.reasons["usage_bytes"]
             answer.absent(why, "percent")
         else:
             answer.data["percent"] = share(usage, limit.value)
-        kills = answer.read(self._file(cgroup.oom_file() or "").read, "oom_kills")
+        kills = self._read(answer, self._watched["oom_kills"], "oom_kills")
+        counted = {} if kills is None else self._events.of(kills)
         if kills is not None:
-            count = parsers.field(kills, b"oom_kill ")
-            answer.put("oom_kills", count, "this kernel's cgroup counts no OOM kills")
+            answer.put("oom_kills", counted.get("oom_kill"), "this kernel's cgroup counts no OOM kills")
         if tree.version == 1:
-            self._fill_number(answer, "limit_hits", f"{tree.own}/memory.failcnt")
+            self._fill_number(answer, "limit_hits", self._watched["limit_hits"])
         elif kills is None:
             answer.absent(answer.reasons["oom_kills"], "limit_hits")
         else:
-            answer.put("limit_hits", parsers.field(kills, b"max "), "memory.events does not count it")
+            answer.put("limit_hits", counted.get("max"), "memory.events does not count it")
 
-    def _fill_number(self, answer: Answer, key: str, path: str | None) -> int | None:
-        if path is None:
-            answer.absent(f"there is no {key} controller", key)
-            return None
-        content = answer.read(self._file(path).read, key)
+    def _fill_number(self, answer: Answer, key: str, file: KeptFile) -> int | None:
+        content = self._read(answer, file, key)
         if content is None:
             return None
-        text = content.strip()
-        value = int(text) if text.isdigit() else None
-        answer.put(key, value, f"{path} holds no number")
+        try:
+            answer.data[key] = value = int(content)
+        except ValueError:
+            answer.absent(f"{file.path} holds no number", key)
+            return None
         return value
 
-    def _file(self, path: str) -> KeptFile:
+    def _read(self, answer: Answer, file: KeptFile, *keys: str) -> bytes | None:
+        """Return a file's content. What a group does not have is asked for again with the limits only."""
+        why = self._missing.get(file.path)
+        if why is None:
+            try:
+                return file.read()
+            except UnavailableError as exc:
+                why = self._missing[file.path] = str(exc)
+            except OSError as exc:
+                why = reason_of(exc)
+        answer.absent(why, *keys)
+        return None
+
+    def _file(self, path: str, prefix: bytes = b"") -> KeptFile:
         file = self._files.get(path)
         if file is None:
-            file = self._files[path] = self.keep(path.removeprefix(self._root))
+            file = self._files[path] = self.keep(path.removeprefix(self._root), prefix)
         return file

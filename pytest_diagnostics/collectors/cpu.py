@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..core.errors import UnavailableError
 from ..core.handlers import ExceptionHandler
 from ..system import parsers
 from ..system.cgroup import Allowance
 from ..system.procfs import Files
-from ..system.sampling import FIRST, RESET, Answer, LocalCollector, Monotonic, share
+from ..system.sampling import FIRST, RESET, Answer, LocalCollector, Monotonic
 
 _PARTS = ("user_percent", "system_percent", "idle_percent", "iowait_percent", "steal_percent")
-_USER, _NICE, _SYSTEM, _IDLE, _IOWAIT, _IRQ, _SOFTIRQ, _STEAL = range(8)
-_BUSY = (_USER, _NICE, _SYSTEM, _IRQ, _SOFTIRQ, _STEAL)
+_PERCENTAGES = ("usage_percent", "per_core", *_PARTS)
+_LOADS = ("load_avg_1m", "load_avg_5m", "load_avg_15m")
 
 Times = tuple[float, ...]
 
@@ -52,7 +52,7 @@ class CPUCollector(LocalCollector):
         super().__init__(name, exception_handler, clock=clock, root=root)
         self._stat = self.keep("/proc/stat", b"cpu ", size=16384)
         self._load = self.keep("/proc/loadavg")
-        self._before: dict[str, Times] | None = None
+        self._before: Mapping[str, Times] | None = None
         self._allowance: Allowance | None = None
         self._frequency = _Slow("frequency_mhz", lambda: frequency_mhz(root))
         self._temperature = _Slow("temperature_celsius", lambda: temperature_celsius(root))
@@ -66,22 +66,24 @@ class CPUCollector(LocalCollector):
         times = parsers.cpu_times(self._stat.read())
         if "cpu" not in times:
             raise UnavailableError(f"{self._stat.path} has no line for all CPUs")
-        self._percentages(answer, dict(times), frozenset())
-        keys = ("load_avg_1m", "load_avg_5m", "load_avg_15m")
-        content = answer.read(self._load.read, *keys)
+        self._percentages(answer, times)
+        content = answer.read(self._load.read, *_LOADS)
         if content is not None:
             averages = parsers.load_averages(content)
-            for place, key in enumerate(keys):
-                answer.put(key, averages and averages[place], f"{self._load.path} has an unknown form")
+            if averages is None:
+                answer.absent(f"{self._load.path} has an unknown form", *_LOADS)
+            else:
+                answer.data.update(zip(_LOADS, averages, strict=True))
         if self.as_of is None:
             self._frequency.fill(answer, now)
             self._temperature.fill(answer, now)
         else:
             answer.absent("read from the second sample on", "frequency_mhz", "temperature_celsius")
-        if self._allowance is None:
-            self._allowance = Allowance(root=self._root)
-        self._allowance.refresh(now)
-        answer.put("limit_cores", self._allowance.cores, "the number of CPUs is not known")
+        allowance = self._allowance
+        if allowance is None:
+            allowance = self._allowance = self.allowance()
+        allowance.refresh(now)
+        answer.put("limit_cores", allowance.cores, "the number of CPUs is not known")
         answer.data["scope"] = "host"
 
     def fill_portable(self, answer: Answer, now: float) -> None:  # noqa: ARG002 - the contract's signature
@@ -94,7 +96,9 @@ class CPUCollector(LocalCollector):
         times = {"cpu": tuple(float(getattr(total, name, 0.0)) for name in names)}
         for number, core in enumerate(psutil.cpu_times(percpu=True)):
             times[f"cpu{number}"] = tuple(float(getattr(core, name, 0.0)) for name in names)
-        self._percentages(answer, times, unknown)
+        self._percentages(answer, times)
+        for name in unknown & {"iowait", "steal"}:
+            answer.absent("not counted by this system", f"{name}_percent")
         averages = psutil.getloadavg()
         answer.data.update(
             load_avg_1m=averages[0], load_avg_5m=averages[1], load_avg_15m=averages[2], scope="host"
@@ -102,50 +106,66 @@ class CPUCollector(LocalCollector):
         answer.absent("read on Linux only", "frequency_mhz", "temperature_celsius")
         answer.put("limit_cores", os.cpu_count(), "the number of CPUs is not known")
 
-    def _percentages(self, answer: Answer, times: dict[str, Times], unknown: frozenset[str]) -> None:
+    def _percentages(self, answer: Answer, times: Mapping[str, Times]) -> None:
         before, self._before = self._before, times
-        keys = ("usage_percent", "per_core", *_PARTS)
         if before is None:
-            answer.absent(FIRST, *keys)
+            answer.absent(FIRST, *_PERCENTAGES)
             return
         grown = _grown(before.get("cpu"), times["cpu"])
         if isinstance(grown, str):
-            answer.absent(grown, *keys)
+            answer.absent(grown, *_PERCENTAGES)
             return
-        whole = sum(grown[place] for place in _BUSY) + max(0.0, grown[_IDLE]) + max(0.0, grown[_IOWAIT])
-        answer.data["usage_percent"] = share(sum(grown[place] for place in _BUSY), whole)
-        answer.data["per_core"] = [
-            _usage(before.get(name), now) for name, now in times.items() if name != "cpu"
-        ]
-        answer.data["user_percent"] = share(grown[_USER] + grown[_NICE], whole)
-        answer.data["system_percent"] = share(grown[_SYSTEM] + grown[_IRQ] + grown[_SOFTIRQ], whole)
+        busy, whole, user, system, idle, iowait, steal = grown
+        data = answer.data
+        data["usage_percent"] = round(100.0 * busy / whole, 2)
+        data["per_core"] = [_usage(before.get(name), now) for name, now in times.items() if name != "cpu"]
+        data["user_percent"] = round(100.0 * user / whole, 2)
+        data["system_percent"] = round(100.0 * system / whole, 2)
         # The kernel says that these two may run backwards by a little, as a CPU's waits are recounted.
-        for key, place in (("idle_percent", _IDLE), ("iowait_percent", _IOWAIT)):
-            value = share(grown[place], whole) if grown[place] >= 0 else None
-            answer.put(key, value, f"{RESET} by the kernel's recount")
-        answer.data["steal_percent"] = share(grown[_STEAL], whole)
-        for name in unknown & {"iowait", "steal"}:
-            answer.absent("not counted by this system", f"{name}_percent")
+        for key, counted in (("idle_percent", idle), ("iowait_percent", iowait)):
+            if counted >= 0:
+                data[key] = round(100.0 * counted / whole, 2)
+            else:
+                answer.absent(f"{RESET} by the kernel's recount", key)
+        data["steal_percent"] = round(100.0 * steal / whole, 2)
 
 
 def _grown(before: Times | None, now: Times) -> Times | str:
-    """Return what was counted between two ticks, or why that is not known."""
+    """Return what was counted between two ticks: (busy, all, user, system, idle, iowait, steal); or why not.
+
+    None is negative but for idle and iowait, and none is more than all.
+    """
     if before is None:
         return FIRST
-    grown = tuple(after - earlier for earlier, after in zip(before, now, strict=True))
-    if any(grown[place] < 0 for place in _BUSY):
+    user, nice, system, idle, iowait, irq, softirq, steal = now
+    user_0, nice_0, system_0, idle_0, iowait_0, irq_0, softirq_0, steal_0 = before
+    if (
+        user < user_0
+        or nice < nice_0
+        or system < system_0
+        or irq < irq_0
+        or softirq < softirq_0
+        or steal < steal_0
+    ):
         return RESET
-    if sum(grown[place] for place in _BUSY) + max(0.0, grown[_IDLE]) + max(0.0, grown[_IOWAIT]) <= 0:
+    user = user - user_0 + (nice - nice_0)
+    system = system - system_0 + (irq - irq_0) + (softirq - softirq_0)
+    idle -= idle_0
+    iowait -= iowait_0
+    steal -= steal_0
+    whole = busy = user + system + steal
+    if idle > 0:
+        whole += idle
+    if iowait > 0:
+        whole += iowait
+    if whole <= 0:
         return "less than one clock tick has passed since the last sample"
-    return grown
+    return busy, whole, user, system, idle, iowait, steal
 
 
 def _usage(before: Times | None, now: Times) -> float | None:
     grown = _grown(before, now)
-    if isinstance(grown, str):
-        return None
-    busy = sum(grown[place] for place in _BUSY)
-    return share(busy, busy + max(0.0, grown[_IDLE]) + max(0.0, grown[_IOWAIT]))
+    return None if isinstance(grown, str) else round(100.0 * grown[0] / grown[1], 2)
 
 
 class _Slow:
@@ -165,19 +185,22 @@ class _Slow:
     def fill(self, answer: Answer, now: float) -> None:
         """Put the value, or the reason for None, into the answer."""
         if now >= self._until:
-            self._until = now + self.REFRESH_SECONDS
-            began = self._perf_counter()
-            try:
-                self._value = round(self._source(), 1)
-            except (UnavailableError, OSError, ValueError) as exc:
-                self._value, self._reason = None, str(exc)
-            took = self._perf_counter() - began
-            if took > self.LIMIT_SECONDS or self._value is None:
-                if self._value is not None:
-                    self._value, self._reason = None, f"reading it takes {took * 1e3:.1f} ms here"
-                # Neither a missing sensor nor a slow one is asked for again.
-                self._until = float("inf")
+            self._ask(now)
         answer.put(self._key, self._value, self._reason)
+
+    def _ask(self, now: float) -> None:
+        self._until = now + self.REFRESH_SECONDS
+        began = self._perf_counter()
+        try:
+            self._value = round(self._source(), 1)
+        except (UnavailableError, OSError, ValueError) as exc:
+            self._value, self._reason = None, str(exc)
+        took = self._perf_counter() - began
+        if took > self.LIMIT_SECONDS or self._value is None:
+            if self._value is not None:
+                self._value, self._reason = None, f"reading it takes {took * 1e3:.1f} ms here"
+            # Neither a missing sensor nor a slow one is asked for again.
+            self._until = float("inf")
 
 
 def frequency_mhz(root: str = "") -> float:

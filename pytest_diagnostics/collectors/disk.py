@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..core.handlers import ExceptionHandler
 from ..system import parsers
 from ..system.parsers import DiskCounters, Mount
-from ..system.sampling import FIRST, Answer, LocalCollector, Monotonic, Rates, share
+from ..system.sampling import FIRST, NO_TIME, RESET, Answer, LocalCollector, Monotonic, share
 
 _SECTOR = 512
 _TOTALS = ("read_bytes", "write_bytes", "read_count", "write_count")
@@ -66,36 +66,46 @@ class DiskCollector(LocalCollector):
         super().__init__(name, exception_handler, clock=clock, root=root)
         self._mountinfo = self.keep("/proc/self/mountinfo", chunked=4096)
         self._diskstats = self.keep("/proc/diskstats", chunked=512, size=16384)
-        self._rates = Rates()
-        self._names: frozenset[str] = frozenset()
-        self._whole: frozenset[str] = frozenset()
+        self._devices = parsers.Memo(parsers.Table(parsers.disk).rows)
+        self._disks: dict[str, DiskCounters] = {}
+        self._before: Mapping[str, DiskCounters] | None = None
+        self._when = 0.0
+        self._found: dict[str, DiskCounters] = {}
+        self._whole: tuple[str, ...] = ()
+        self._mounted = b""
+        self._points: tuple[list[str], int] = ([], 0)
         self._partitions = Answer()
+        self._usages: dict[str, dict[str, float | None]] = {}
         self._until = float("-inf")
 
     def start(self) -> None:
         """Begin a new series of differences."""
-        self._rates.forget()
+        self._before = None
         self._until = float("-inf")
 
     def fill(self, answer: Answer, now: float) -> None:
         """Read diskstats; ask the file systems every ten seconds."""
         if now >= self._until:
             self._until = now + self.REFRESH_SECONDS
-            self._partitions = Answer()
+            self._partitions, self._usages = Answer(), {}
             content = self._partitions.read(self._mountinfo.read, "partitions")
             if content is not None:
-                points, left_out = local_mounts(parsers.mounts(content), self.MAX_PARTITIONS)
-                self._ask(self._partitions, points, left_out)
+                if content != self._mounted:  # that hardly ever changes, and takes long to sort out
+                    self._points = local_mounts(parsers.mounts(content), self.MAX_PARTITIONS)
+                    self._mounted = content
+                self._ask(self._partitions, *self._points)
         self._add_partitions(answer)
         content = answer.read(self._diskstats.read, *_TOTALS, *_RATES, "busy_percent")
         if content is None:
-            self._rates.forget()
+            self._before = None
             return
-        found = parsers.disks(content)
-        if found.keys() != self._names:
-            self._names = frozenset(found)
-            self._whole = self._whole_disks(found)
-        self._fill_io(answer, now, {name: found[name] for name in found if name in self._whole})
+        found = self._devices.of(content)
+        if found is not self._found:
+            if found.keys() != self._found.keys():
+                self._whole = self._whole_disks(found)
+            self._found = found
+            self._disks = {name: found[name] for name in self._whole}
+        self._fill_io(answer, now, self._disks)
 
     def fill_portable(self, answer: Answer, now: float) -> None:
         """Ask psutil, without its memory of wraps: a vanished disk makes it add whole counters."""
@@ -103,8 +113,7 @@ class DiskCollector(LocalCollector):
 
         if now >= self._until:
             self._until = now + self.REFRESH_SECONDS
-            self._partitions = Answer()
-            usages: dict[str, object] = {}
+            self._partitions, self._usages = Answer(), {}
             for part in psutil.disk_partitions(all=False)[: self.MAX_PARTITIONS]:
                 if _REMOTE.search(part.fstype) or not part.fstype:
                     continue  # an empty drive has no file system
@@ -113,8 +122,8 @@ class DiskCollector(LocalCollector):
                 except OSError as exc:
                     self._partitions.reasons[f"partitions[{part.mountpoint}]"] = str(exc)
                     continue
-                usages[part.mountpoint] = _usage(usage.total, usage.used, usage.free)
-            self._partitions.put("partitions", usages or None, "no local file system could be asked")
+                self._usages[part.mountpoint] = _usage(usage.total, usage.used, usage.free)
+            self._partitions.put("partitions", self._usages or None, "no local file system could be asked")
         self._add_partitions(answer)
         found = {
             name: DiskCounters(
@@ -130,11 +139,12 @@ class DiskCollector(LocalCollector):
         answer.absent("read on Linux only", "busy_percent")
 
     def _add_partitions(self, answer: Answer) -> None:
-        answer.data.update(self._partitions.data)
+        # Whoever is given a result may change it: the next one is made of other objects.
+        usages = {point: dict(usage) for point, usage in self._usages.items()}
+        answer.data["partitions"] = usages or None
         answer.reasons.update(self._partitions.reasons)
 
     def _ask(self, answer: Answer, points: list[str], left_out: int) -> None:
-        usages: dict[str, object] = {}
         for point in points:
             try:
                 found = self._statvfs(self._root + point)
@@ -144,40 +154,65 @@ class DiskCollector(LocalCollector):
             unit = found.f_frsize
             used = (found.f_blocks - found.f_bfree) * unit
             if found.f_blocks:
-                usages[point] = _usage(found.f_blocks * unit, used, found.f_bavail * unit)
-        answer.put("partitions", usages or None, "no local file system could be asked")
+                self._usages[point] = _usage(found.f_blocks * unit, used, found.f_bavail * unit)
+        answer.put("partitions", self._usages or None, "no local file system could be asked")
         if left_out:
             answer.reasons["partitions"] = f"{left_out} more mounts were left out"
 
-    def _whole_disks(self, names: Iterable[str]) -> frozenset[str]:
+    def _whole_disks(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the disks that are neither a part of another nor built on others: those count twice."""
         block = f"{self._root}/sys/block"
-        found = {name for name in names if self._exists(f"{block}/{name.replace('/', '!')}/device")}
+        found = [name for name in names if self._exists(f"{block}/{name.replace('/', '!')}/device")]
         # Without /sys (or with drivers that tell no device) the usual names must do.
-        return frozenset(found or {name for name in names if _PHYSICAL.fullmatch(name)})
+        return tuple(found or [name for name in names if _PHYSICAL.fullmatch(name)])
 
     def _fill_io(self, answer: Answer, now: float, found: dict[str, DiskCounters]) -> None:
-        counters: dict[str, float] = {}
-        for name, disk in found.items():
-            counters[f"{name} read"] = disk.read_sectors * _SECTOR
-            counters[f"{name} written"] = disk.write_sectors * _SECTOR
-            counters[f"{name} busy"] = disk.busy_ms
-        grown, elapsed, reason = self._rates.differences(now, counters)
+        before, elapsed = self._before, now - self._when
+        self._before, self._when = found, now
         if not found:
             answer.absent("no disk is seen from here", *_TOTALS, *_RATES, "busy_percent")
             return
-        answer.data["read_bytes"] = sum(disk.read_sectors for disk in found.values()) * _SECTOR
-        answer.data["write_bytes"] = sum(disk.write_sectors for disk in found.values()) * _SECTOR
-        answer.data["read_count"] = sum(disk.read_count for disk in found.values())
-        answer.data["write_count"] = sum(disk.write_count for disk in found.values())
-        if reason is not None or not grown:
-            answer.absent(reason or FIRST, *_RATES, "busy_percent")
+        data = answer.data
+        reads, read, writes, written, _ = map(sum, zip(*found.values(), strict=True))
+        data["read_bytes"], data["write_bytes"] = read * _SECTOR, written * _SECTOR
+        data["read_count"], data["write_count"] = reads, writes
+        grown = _grown(before, found) if elapsed > 0 else NO_TIME
+        if isinstance(grown, str):
+            answer.absent(grown, *_RATES, "busy_percent")
             return
-        for key, direction in zip(_RATES, (" read", " written"), strict=True):
-            moved = sum(value for name, value in grown.items() if name.endswith(direction))
-            answer.data[key] = round(moved / elapsed, 1)
-        busiest = max(value for name, value in grown.items() if name.endswith(" busy"))
-        answer.data["busy_percent"] = share(busiest, elapsed * 1000)
+        read, written, busiest = grown
+        data["read_bytes_per_sec"] = round(read * _SECTOR / elapsed, 1)
+        data["write_bytes_per_sec"] = round(written * _SECTOR / elapsed, 1)
+        data["busy_percent"] = share(busiest, elapsed * 1000)
+
+
+def _grown(
+    before: Mapping[str, DiskCounters] | None, now: Mapping[str, DiskCounters]
+) -> tuple[int, int, int] | str:
+    """Return sectors read and written, and the most milliseconds that one disk was busy; or why not."""
+    if before is None:
+        return FIRST
+    if before is now:
+        return 0, 0, 0
+    compared, read, written, busiest = False, 0, 0, 0
+    for name, disk in now.items():
+        earlier = before.get(name)
+        if earlier is None:
+            continue
+        compared = True
+        if earlier is disk:
+            continue  # its line is the same
+        for word, value, least in (
+            ("read", disk.read_sectors, earlier.read_sectors),
+            ("written", disk.write_sectors, earlier.write_sectors),
+            ("busy", disk.busy_ms, earlier.busy_ms),
+        ):
+            if value < least:
+                return f"{RESET} ({name} {word})"
+        read += disk.read_sectors - earlier.read_sectors
+        written += disk.write_sectors - earlier.write_sectors
+        busiest = max(busiest, disk.busy_ms - earlier.busy_ms)
+    return (read, written, busiest) if compared else FIRST
 
 
 def local_mounts(mounts: list[Mount], most: int) -> tuple[list[str], int]:
@@ -198,6 +233,6 @@ def local_mounts(mounts: list[Mount], most: int) -> tuple[list[str], int]:
     return found[:most], max(0, len(found) - most)
 
 
-def _usage(total: int, used: int, free: int) -> dict[str, object]:
+def _usage(total: int, used: int, free: int) -> dict[str, float | None]:
     percent = share(used, used + free) if used + free else None
     return {"total_bytes": total, "used_bytes": used, "free_bytes": free, "percent": percent}

@@ -8,7 +8,9 @@ from ..system import parsers
 from ..system.cgroup import Allowance
 from ..system.sampling import Answer, LocalCollector, Monotonic, share
 
-_FIELDS = (b"MemTotal:", b"MemAvailable:", b"Buffers:", b"Cached:", b"SwapTotal:", b"SwapFree:")
+_FIELDS = parsers.Fields(
+    (b"MemTotal:", b"MemAvailable:", b"Buffers:", b"Cached:", b"SwapTotal:", b"SwapFree:"), b" kB"
+)
 
 
 class MemoryCollector(LocalCollector):
@@ -39,30 +41,34 @@ class MemoryCollector(LocalCollector):
         """See ``LocalCollector``."""
         super().__init__(name, exception_handler, clock=clock, root=root)
         self._meminfo = self.keep("/proc/meminfo", b"MemTotal:")
+        self._unknown = f"{self._meminfo.path} does not tell"
         self._allowance: Allowance | None = None
 
     def fill(self, answer: Answer, now: float) -> None:
         """Read /proc/meminfo."""
-        found = parsers.fields(self._meminfo.read(), _FIELDS)
-        bytes_of = {name: kilobytes * 1024 for name, kilobytes in found.items()}
-        total, available = bytes_of.get("MemTotal"), bytes_of.get("MemAvailable")
+        found = _FIELDS.of(self._meminfo.read())
+        why, data = self._unknown, answer.data
+        total = found.get("MemTotal", 0) * 1024
         if not total:
             raise UnavailableError(f"{self._meminfo.path} does not tell the total")
-        why = f"{self._meminfo.path} does not tell"
-        used = None if available is None else total - available
-        answer.data["total_bytes"] = total
-        answer.put("available_bytes", available, why)
-        answer.put("used_bytes", used, why)
-        answer.put("percent", None if used is None else share(used, total), why)
-        answer.put("buffers_bytes", bytes_of.get("Buffers"), why)
-        answer.put("cached_bytes", bytes_of.get("Cached"), why)
-        swap, free = bytes_of.get("SwapTotal"), bytes_of.get("SwapFree")
-        _put_swap(answer, swap, None if swap is None or free is None else swap - free, why)
-        if self._allowance is None:
-            self._allowance = Allowance(root=self._root)
-        self._allowance.refresh(now)
-        answer.put("limit_bytes", self._allowance.memory_bytes, why)
-        answer.data["scope"] = "host"
+        data["total_bytes"] = total
+        if "MemAvailable" in found:
+            data["available_bytes"] = available = found["MemAvailable"] * 1024
+            data["used_bytes"] = used = total - available
+            data["percent"] = share(used, total)
+        else:
+            answer.absent(why, "available_bytes", "used_bytes", "percent")
+        for key, name in (("buffers_bytes", "Buffers"), ("cached_bytes", "Cached")):
+            answer.put(key, found[name] * 1024 if name in found else None, why)
+        swap, free = found.get("SwapTotal"), found.get("SwapFree")
+        swapped = None if swap is None or free is None else (swap - free) * 1024
+        _put_swap(answer, None if swap is None else swap * 1024, swapped, why)
+        allowance = self._allowance
+        if allowance is None:
+            allowance = self._allowance = self.allowance()
+        allowance.refresh(now)
+        answer.put("limit_bytes", allowance.memory_bytes, why)
+        data["scope"] = "host"
 
     def fill_portable(self, answer: Answer, now: float) -> None:  # noqa: ARG002 - the contract's signature
         """Ask psutil."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ..core.errors import UnavailableError
 from ..core.handlers import ExceptionHandler
 from ..system import parsers
-from ..system.sampling import Answer, LocalCollector, Monotonic, Rates
+from ..system.sampling import Answer, LocalCollector, Monotonic, Speeds
 
 _NAMES = ("pgpgin", "pgpgout", "pswpin", "pswpout", "pgfault", "pgmajfault")
-_KEYS = tuple(name.encode() + b" " for name in _NAMES)
+_FIELDS = parsers.Fields(name.encode() + b" " for name in _NAMES)
 
 
 class MemoryBandwidthCollector(LocalCollector):
@@ -36,15 +36,15 @@ class MemoryBandwidthCollector(LocalCollector):
         """See ``LocalCollector``."""
         super().__init__(name, exception_handler, clock=clock, root=root)
         self._vmstat = self.keep("/proc/vmstat", b"nr_free_pages ", chunked=128, size=16384)
-        self._rates = Rates()
+        self._speeds = Speeds(*_NAMES)
 
     def start(self) -> None:
         """Begin a new series of differences."""
-        self._rates.forget()
+        self._speeds.forget()
 
     def fill(self, answer: Answer, now: float) -> None:
         """Read /proc/vmstat."""
-        counters = parsers.fields(self._vmstat.read(), _KEYS)
+        counters = _FIELDS.of(self._vmstat.read())
         if not counters:
             raise UnavailableError(f"{self._vmstat.path} counts no paging")
-        self._rates.per_second(now, counters, answer, _NAMES)
+        self._speeds.put(now, counters, answer)

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from ..core.handlers import ExceptionHandler
 from ..system import parsers
 from ..system.parsers import InterfaceCounters
-from ..system.sampling import FIRST, Answer, LocalCollector, Monotonic, Rates
+from ..system.sampling import FIRST, NO_TIME, RESET, Answer, LocalCollector, Monotonic, Speeds
 
 _TOTALS = InterfaceCounters._fields
+_RATES = ("bytes_sent_per_sec", "bytes_recv_per_sec")
 
 
 class NetworkCollector(LocalCollector):
@@ -40,23 +41,26 @@ class NetworkCollector(LocalCollector):
         super().__init__(name, exception_handler, clock=clock, root=root)
         self._dev = self.keep("/proc/self/net/dev", b"Inter-", chunked=512)
         self._snmp = self.keep("/proc/self/net/snmp", b"Ip: ")
-        self._traffic, self._retransmits = Rates(), Rates()
+        self._interfaces = parsers.Memo(parsers.Table(parsers.interface).rows)
+        self._segments = parsers.Memo(_retransmits)
+        self._before: Mapping[str, InterfaceCounters] | None = None
+        self._totals: tuple[int, ...] = ()
+        self._when = 0.0
+        self._retransmits = Speeds("tcp_retransmits")
 
     def start(self) -> None:
         """Begin a new series of differences."""
-        self._traffic.forget()
+        self._before = None
         self._retransmits.forget()
 
     def fill(self, answer: Answer, now: float) -> None:
         """Read net/dev and net/snmp."""
-        self._fill_traffic(answer, now, parsers.interfaces(self._dev.read()))
+        self._fill_traffic(answer, now, self._interfaces.of(self._dev.read()))
         content = answer.read(self._snmp.read, "tcp_retransmits_per_sec")
         if content is None:
             self._retransmits.forget()
             return
-        count = parsers.snmp_value(content, b"Tcp", b"RetransSegs")
-        counters = {} if count is None else {"tcp_retransmits": count}
-        self._retransmits.per_second(now, counters, answer, ("tcp_retransmits",))
+        self._retransmits.put(now, self._segments.of(content), answer)
 
     def fill_portable(self, answer: Answer, now: float) -> None:
         """Ask psutil, without its memory of wraps: a vanished interface makes it add whole counters."""
@@ -79,24 +83,52 @@ class NetworkCollector(LocalCollector):
         answer.absent("read on Linux only", "tcp_retransmits_per_sec")
 
     def _fill_traffic(self, answer: Answer, now: float, found: Mapping[str, InterfaceCounters]) -> None:
-        counters: dict[str, float] = {}
-        for name, interface in found.items():
-            counters[f"{name} sent"] = interface.bytes_sent
-            counters[f"{name} received"] = interface.bytes_recv
-        grown, elapsed, reason = self._traffic.differences(now, counters)
-        rates = ("bytes_sent_per_sec", "bytes_recv_per_sec")
+        before, elapsed = self._before, now - self._when
+        self._before, self._when = found, now
+        data = answer.data
         if not found:
-            answer.absent("this network namespace has no interface", *_TOTALS, *rates, "interfaces")
+            answer.absent("this network namespace has no interface", *_TOTALS, *_RATES, "interfaces")
             return
-        for key, values in zip(_TOTALS, zip(*found.values(), strict=True), strict=True):
-            answer.data[key] = sum(values)
-        answer.data["interfaces"] = {
+        if found is not before:
+            self._totals = tuple(map(sum, zip(*found.values(), strict=True)))
+        data.update(zip(_TOTALS, self._totals, strict=True))
+        data["interfaces"] = {
             name: {"bytes_sent": interface.bytes_sent, "bytes_recv": interface.bytes_recv}
             for name, interface in found.items()
         }
-        if reason is not None or not grown:
-            answer.absent(reason or FIRST, *rates)
-            return
-        for key, direction in zip(rates, (" sent", " received"), strict=True):
-            traffic = sum(value for name, value in grown.items() if name.endswith(direction))
-            answer.data[key] = round(traffic / elapsed, 1)
+        grown = _grown(before, found) if elapsed > 0 else NO_TIME
+        if isinstance(grown, str):
+            answer.absent(grown, *_RATES)
+        else:
+            data["bytes_sent_per_sec"] = round(grown[0] / elapsed, 1)
+            data["bytes_recv_per_sec"] = round(grown[1] / elapsed, 1)
+
+
+def _grown(
+    before: Mapping[str, InterfaceCounters] | None, now: Mapping[str, InterfaceCounters]
+) -> tuple[int, int] | str:
+    """Return what the interfaces of both ticks sent and received between them, or why that is not known."""
+    if before is None:
+        return FIRST
+    if before is now:
+        return 0, 0
+    compared, sent, received = False, 0, 0
+    for name, interface in now.items():
+        earlier = before.get(name)
+        if earlier is None:
+            continue
+        compared = True
+        if earlier is interface:
+            continue  # its line is the same
+        if interface.bytes_sent < earlier.bytes_sent:
+            return f"{RESET} ({name} sent)"
+        if interface.bytes_recv < earlier.bytes_recv:
+            return f"{RESET} ({name} received)"
+        sent += interface.bytes_sent - earlier.bytes_sent
+        received += interface.bytes_recv - earlier.bytes_recv
+    return (sent, received) if compared else FIRST
+
+
+def _retransmits(snmp: bytes) -> dict[str, int]:
+    count = parsers.snmp_value(snmp, b"Tcp", b"RetransSegs")
+    return {} if count is None else {"tcp_retransmits": count}

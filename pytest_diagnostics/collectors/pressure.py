@@ -7,7 +7,20 @@ from ..core.handlers import ExceptionHandler
 from ..system import parsers
 from ..system.cgroup import Cgroup
 from ..system.procfs import Files, KeptFile, reason_of
-from ..system.sampling import Answer, LocalCollector, Monotonic, Rates, share
+from ..system.sampling import FIRST, RESET, Answer, LocalCollector, Monotonic, share
+
+
+class _Source:
+    """One pressure file: the names of what it tells, and what it had counted at the tick before."""
+
+    __slots__ = ("before", "file", "keys", "stalls")
+
+    def __init__(self, name: str, file: KeptFile) -> None:
+        self.file = file
+        kinds = {"cpu": ("some",), "irq": ("full",)}.get(name, ("some", "full"))
+        self.keys = tuple((kind, f"{name}_{kind}_percent", f"{name}_{kind}_avg10") for kind in kinds)
+        self.stalls = parsers.Memo(parsers.pressure)
+        self.before: dict[str, parsers.Stall] | None = None
 
 
 class PressureCollector(LocalCollector):
@@ -41,9 +54,9 @@ class PressureCollector(LocalCollector):
     ) -> None:
         """See ``LocalCollector``."""
         super().__init__(name, exception_handler, clock=clock, root=root)
-        self._sources: dict[str, KeptFile] = {}
-        self._rates: dict[str, Rates] = {}
+        self._sources: list[_Source] = []
         self._last: dict[str, object] = {}
+        self._reasons: dict[str, str] = {}
         self._last_time = float("-inf")
 
     def try_out(self) -> None:
@@ -56,19 +69,19 @@ class PressureCollector(LocalCollector):
         for resource in ("cpu", "memory", "io", "irq"):
             path = f"/proc/pressure/{resource}"
             if resource != "irq" or self._exists(self._root + path):
-                self._sources[resource] = self.keep(path)
+                self._sources.append(_Source(resource, self.keep(path)))
         cgroup = Cgroup(root=self._root)
         for resource in ("cpu", "memory", "io"):
             found = cgroup.pressure_file(resource)
             if found is not None:
-                self._sources[f"cgroup_{resource}"] = self.keep(found.removeprefix(self._root))
+                file = self.keep(found.removeprefix(self._root))
+                self._sources.append(_Source(f"cgroup_{resource}", file))
 
     def stop(self) -> object:
         """Close the files."""
         super().stop()
         self._kept.clear()
         self._sources.clear()
-        self._rates.clear()
         self._last_time = float("-inf")
         return None
 
@@ -78,36 +91,42 @@ class PressureCollector(LocalCollector):
             self.start()
         if now - self._last_time < self.MIN_SECONDS and self._last:
             answer.data.update(self._last)
+            answer.reasons.update(self._reasons)
             answer.data["held"] = True
             return
-        self._last_time = now
-        failures = [self._fill_one(answer, now, name, file) for name, file in self._sources.items()]
+        elapsed, self._last_time = now - self._last_time, now
+        failures = [self._fill_one(answer, elapsed * 1e6, source) for source in self._sources]
         if all(failures):
             raise UnavailableError(str(failures[0]))
         answer.data["held"] = False
-        self._last = {**answer.data, "reasons": dict(answer.reasons)} if answer.reasons else dict(answer.data)
+        self._last, self._reasons = dict(answer.data), dict(answer.reasons)
 
-    def _fill_one(self, answer: Answer, now: float, name: str, file: KeptFile) -> str | None:
-        kinds = {"cpu": ("some",), "irq": ("full",)}.get(name, ("some", "full"))
-        rates = self._rates.setdefault(name, Rates())
+    def _fill_one(self, answer: Answer, microseconds: float, source: _Source) -> str | None:
+        before, source.before = source.before, None
         try:
-            stalls = parsers.pressure(file.read())
+            stalls = source.stalls.of(source.file.read())
         except (UnavailableError, OSError) as exc:
-            rates.forget()
             reason = reason_of(exc)
-            for kind in kinds:
-                answer.absent(reason, f"{name}_{kind}_percent", f"{name}_{kind}_avg10")
+            for _, percent, average in source.keys:
+                answer.absent(reason, percent, average)
             return reason
-        totals = {kind: float(stalls[kind].total_us) for kind in kinds if kind in stalls}
-        grown, elapsed, reason_none = rates.differences(now, totals)
-        for kind in kinds:
-            key = f"{name}_{kind}"
-            if kind not in stalls:
-                answer.absent(f"{file.path} has no such line", f"{key}_percent", f"{key}_avg10")
+        source.before = stalls
+        data, reset = answer.data, None
+        for kind, percent, average in source.keys:
+            stall = stalls.get(kind)
+            if stall is None:
+                answer.absent(f"{source.file.path} has no such line", percent, average)
                 continue
-            answer.data[f"{key}_avg10"] = stalls[kind].avg10
-            if kind in grown:
-                answer.data[f"{key}_percent"] = share(grown[kind], elapsed * 1e6)
+            data[average] = stall.avg10
+            earlier = None if before is None else before.get(kind)
+            if earlier is stall:
+                data[percent] = 0.0
+            elif earlier is None:
+                answer.absent(FIRST if before is None else "it is new", percent)
+            elif stall.total_us < earlier.total_us:
+                reset = f"{RESET} ({kind})"
             else:
-                answer.absent(reason_none or "it is new", f"{key}_percent")
+                data[percent] = share(stall.total_us - earlier.total_us, microseconds)
+        if reset is not None:
+            answer.absent(reset, *[percent for kind, percent, _ in source.keys if kind in stalls])
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,18 +12,18 @@ from ..core.clock import Pid
 from ..core.errors import UnavailableError
 from ..core.handlers import ExceptionHandler
 from ..system import parsers, tree
-from ..system.cgroup import Allowance
-from ..system.family import Seen, descendants, of_workers
+from ..system.family import Seen, Shares, descendants, of_workers
 from ..system.glance import Alone, Glance
 from ..system.parsers import ProcessStat
-from ..system.procfs import Files
-from ..system.sampling import FIRST, Answer, LocalCollector, Monotonic, Rates
+from ..system.procfs import Files, reason_of
+from ..system.sampling import Answer, LocalCollector, Monotonic, Rates, Speeds
 
 if TYPE_CHECKING:
     import psutil
 
 NOBODY = "no worker is there"
 _IO = ("read_bytes", "write_bytes", "read_bytes_per_sec", "write_bytes_per_sec")
+_STORAGE = parsers.Fields((b"read_bytes:", b"write_bytes:"))
 _TREE = (
     "children",
     "children_rss_bytes",
@@ -91,7 +91,7 @@ class ProcessCollector(LocalCollector):
         self._walk_again = float("-inf")
         #: What a glance saw of the watched process, for a first collection that has ``as_of``.
         self._alone: Alone | None = None
-        self._cpu, self._io_rates = Rates(), Rates()
+        self._cpu, self._io_rates = Rates(), Speeds("read_bytes", "write_bytes")
         #: Name -> process id of the workers to tell apart. Whoever sets it may change it at any time.
         self.workers: Mapping[str, int] = MappingProxyType({})
 
@@ -113,7 +113,7 @@ class ProcessCollector(LocalCollector):
         self._io = self.keep(f"{directory}/io", b"rchar: ")
         self._fd = self.keep(f"{directory}/fd")
         self._children = tree.Children(f"{self._proc}/{self._pid}")
-        self._allowance = Allowance(self._wanted, root=self._root)
+        self._allowance = self.allowance(self._wanted)
 
     def stop(self) -> object:
         """Close the files."""
@@ -153,7 +153,9 @@ class ProcessCollector(LocalCollector):
         answer.put("limit_bytes", limit, "the machine's memory is not known")
         percent = round(100 * rss / limit, 2) if limit else None
         answer.put("memory_percent", percent, "the machine's memory is not known")
-        answer.put("fds", answer.read(self._count_fds, "fds"), answer.reasons.get("fds", ""))
+        fds = answer.read(self._count_fds, "fds")
+        if fds is not None:
+            answer.data["fds"] = fds
         self._fill_io(answer, now)
         self._fill_tree(answer, now, Seen(self._pid, stat, self._cpu_seconds(self._pid, stat)))
 
@@ -215,33 +217,28 @@ class ProcessCollector(LocalCollector):
         if content is None:
             self._io_rates.forget()
         else:
-            self._put_io(answer, now, parsers.fields(content, (b"read_bytes:", b"write_bytes:")))
+            self._put_io(answer, now, _STORAGE.of(content))
 
     def _put_io(self, answer: Answer, now: float, counters: dict[str, int]) -> None:
         for key in ("read_bytes", "write_bytes"):
             answer.put(key, counters.get(key), "it is not counted here")
-        self._io_rates.per_second(now, counters, answer, ("read_bytes", "write_bytes"))
+        self._io_rates.put(now, counters, answer)
 
     def _fill_tree(self, answer: Answer, now: float, own: Seen) -> None:
-        if now >= self._walk_again:
-            found = answer.read(self._walk, *_TREE)
-            if found is None:
-                self._put_alone(answer, now, own)
-                return
-            self._descendants = found
-            large = len(found) > self.LARGE_TREE
-            self._walk_again = now + (self.LARGE_TREE_SECONDS if large else 0.0)
-        family = answer.read(lambda: [own, *self._read(self._descendants)], *_TREE)
-        if family is None:
-            self._put_alone(answer, now, own)
+        family = [own]
+        try:
+            if now >= self._walk_again:
+                self._descendants = self._walk(own.stat.threads)
+                large = len(self._descendants) > self.LARGE_TREE
+                self._walk_again = now + (self.LARGE_TREE_SECONDS if large else 0.0)
+            if self._descendants:
+                family += self._read(self._descendants)
+        except (UnavailableError, OSError) as exc:
+            # The process' own figures; those of a tree that could not be read stay absent.
+            self._put_family(answer, now, family, self._allowance.cores)
+            answer.absent(reason_of(exc), *_TREE)
         else:
             self._put_family(answer, now, family, self._allowance.cores)
-
-    def _put_alone(self, answer: Answer, now: float, own: Seen) -> None:
-        """Put the process' own figures; those of a tree that could not be read stay absent."""
-        reason = answer.reasons["children"]
-        self._put_family(answer, now, [own], self._allowance.cores)
-        answer.absent(reason, *_TREE)
 
     def _read(self, pids: list[int]) -> list[Seen]:
         found = []
@@ -254,12 +251,12 @@ class ProcessCollector(LocalCollector):
                 found.append(Seen(pid, stat, self._cpu_seconds(pid, stat)))
         return found
 
-    def _walk(self) -> list[int]:
-        """Return all descendants: over the children of every thread, or over the whole of /proc."""
+    def _walk(self, threads: int) -> list[int]:
+        """Return all descendants: over the children of each thread, or over the whole of /proc."""
         if self.as_of is not None:
             return []
         try:
-            level = self._children.pids()
+            level = self._children.pids(threads)
         except UnavailableError:
             return descendants(self._pid, self._proc)
         found: list[int] = []
@@ -282,49 +279,34 @@ class ProcessCollector(LocalCollector):
         except (AttributeError, OSError):
             return stat.cpu_ticks / self._TICKS
 
-    def _shares(
-        self, now: float, family: list[Seen], cores: float | None
-    ) -> tuple[Callable[[list[Seen]], float | None], str]:
-        """Return what gives the CPU of some of a family in percent, and why it gives none if it does not."""
-        grown, elapsed, reason = self._cpu.differences(
-            now, {member.identity: member.cpu_seconds for member in family}
-        )
-        if cores is None and reason is None:
-            reason = "the number of CPUs is not known"
-
-        def percent(members: list[Seen]) -> float | None:
-            if reason is not None or not cores:
-                return None
-            if members and not any(member.identity in grown for member in members):
-                return None
-            seconds = sum(grown.get(member.identity, 0.0) for member in members)
-            return round(100 * seconds / elapsed / cores, 2)
-
-        return percent, reason or FIRST
-
     def _put_family(self, answer: Answer, now: float, family: list[Seen], cores: float | None) -> None:
-        percent, why = self._shares(now, family, cores)
+        shares = Shares(self._cpu, now, family, cores)
+        why, data = shares.why, answer.data
         own, children = family[0], family[1:]
-        answer.put("cpu_percent", percent([own]), why)
-        answer.data["children"] = len(children)
-        answer.data["children_rss_bytes"] = sum(child.stat.rss_pages for child in children) * self._PAGE
-        answer.put("children_cpu_percent", percent(children), why)
-        answer.data["tree_rss_bytes"] = sum(member.stat.rss_pages for member in family) * self._PAGE
-        answer.put("tree_cpu_percent", percent(family), why)
-        answer.data["tree_threads"] = sum(member.stat.threads for member in family)
-        children.sort(key=lambda child: child.stat.rss_pages, reverse=True)
-        answer.data["per_child"] = {
-            f"{child.stat.name}[{child.pid}]": {
-                "rss_bytes": child.stat.rss_pages * self._PAGE,
-                "cpu_percent": percent([child]),
-                "threads": child.stat.threads,
-            }
-            for child in children[: self.MAX_CHILDREN]
-        }
-        answer.data["children_left_out"] = max(0, len(children) - self.MAX_CHILDREN)
-        workers = dict(self.workers)
-        if workers:
-            answer.data["workers"] = of_workers(workers, family, percent, self._PAGE)
+        alone, pages, threads = shares.of([own]), own.stat.rss_pages, own.stat.threads
+        data["children_rss_bytes"] = 0
+        per_child: dict[str, dict[str, float | None]] = {}
+        if children:
+            data["children_rss_bytes"] = sum([child.stat.rss_pages for child in children]) * self._PAGE
+            pages = sum([member.stat.rss_pages for member in family])
+            threads = sum([member.stat.threads for member in family])
+            children.sort(key=lambda child: child.stat.rss_pages, reverse=True)
+            for child in children[: self.MAX_CHILDREN]:
+                per_child[f"{child.stat.name}[{child.pid}]"] = {
+                    "rss_bytes": child.stat.rss_pages * self._PAGE,
+                    "cpu_percent": shares.of([child]),
+                    "threads": child.stat.threads,
+                }
+        data["children"] = len(children)
+        data["children_left_out"] = max(0, len(children) - self.MAX_CHILDREN)
+        data["per_child"] = per_child
+        data["tree_rss_bytes"] = pages * self._PAGE
+        data["tree_threads"] = threads
+        answer.put("cpu_percent", alone, why)
+        answer.put("children_cpu_percent", shares.of(children), why)
+        answer.put("tree_cpu_percent", shares.of(family) if children else alone, why)
+        if self.workers:
+            data["workers"] = of_workers(dict(self.workers), family, shares, self._PAGE)
 
 
 class WorkersCollector(ProcessCollector):
@@ -349,7 +331,7 @@ class WorkersCollector(ProcessCollector):
         self._pid = Pid.current()
         if self.raw:
             self._proc = f"{self._root}/proc"
-            self._allowance = Allowance(None, root=self._root)
+            self._allowance = self.allowance()
 
     def stop(self) -> object:
         """Forget what was counted."""
@@ -371,8 +353,7 @@ class WorkersCollector(ProcessCollector):
             found += level
             level = [child for pid in level for child in tree.children_of(pid, self._proc)]
         family = self._read(found)
-        percent, why = self._shares(now, family, self._allowance.cores)
-        self._put_together(answer, family, percent, why)
+        self._put_together(answer, family, Shares(self._cpu, now, family, self._allowance.cores))
 
     def fill_portable(self, answer: Answer, now: float) -> None:
         """Ask psutil."""
@@ -387,14 +368,12 @@ class WorkersCollector(ProcessCollector):
             except psutil.Error:
                 continue  # it has ended
         family = list(found.values())
-        percent, why = self._shares(now, family, cores)
-        self._put_together(answer, family, percent, why)
+        self._put_together(answer, family, Shares(self._cpu, now, family, cores))
 
-    def _put_together(
-        self, answer: Answer, family: list[Seen], percent: Callable[[list[Seen]], float | None], why: str
-    ) -> None:
+    def _put_together(self, answer: Answer, family: list[Seen], shares: Shares) -> None:
         answer.data["scope"] = "process"
         answer.data["tree_rss_bytes"] = sum(member.stat.rss_pages for member in family) * self._PAGE
-        answer.put("tree_cpu_percent", percent(family) if family else None, why if family else NOBODY)
+        total = shares.of(family) if family else None
+        answer.put("tree_cpu_percent", total, shares.why if family else NOBODY)
         answer.data["tree_threads"] = sum(member.stat.threads for member in family)
-        answer.data["workers"] = of_workers(dict(self.workers), family, percent, self._PAGE)
+        answer.data["workers"] = of_workers(dict(self.workers), family, shares, self._PAGE)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+from weakref import WeakValueDictionary
 
 from ..core.errors import UnavailableError
 from . import parsers
@@ -51,8 +52,16 @@ class Cgroup:
         self._process = f"{root}/proc/{'self' if pid is None else pid}"
         self._trees: dict[str, Tree] = {}
         self._v2: Tree | None = None
+        self._groups = b""
         self.reason: str | None = None
         self._discover()
+
+    def moved(self) -> bool:
+        """Return whether the process is in other groups now than those that were found."""
+        try:
+            return Files.read(f"{self._process}/cgroup") != self._groups
+        except UnavailableError:
+            return False  # it has ended; what is known of its groups holds
 
     def tree(self, controller: str) -> Tree | None:
         """Return the branch of a controller (cpu, memory, pids, cpuset …), or None when there is none."""
@@ -141,7 +150,7 @@ class Cgroup:
 
     def _discover(self) -> None:
         try:
-            groups = Files.read(f"{self._process}/cgroup")
+            self._groups = groups = Files.read(f"{self._process}/cgroup")
             mounts = parsers.mounts(Files.read(f"{self._process}/mountinfo"))
         except (UnavailableError, OSError) as exc:
             self.reason = f"the cgroup cannot be found: {exc}"
@@ -236,6 +245,9 @@ class Throttling(NamedTuple):
     throttled_periods: int | None
 
 
+_THROTTLING = parsers.Fields((b"nr_periods ", b"nr_throttled ", b"throttled_time ", b"throttled_usec "))
+
+
 def throttled_seconds(cpu_stat: bytes) -> float | None:
     """Return the throttled time of a cpu.stat: version 1 counts in nanoseconds, 2 in microseconds."""
     nanoseconds = parsers.field(cpu_stat, b"throttled_time ")
@@ -247,11 +259,13 @@ def throttled_seconds(cpu_stat: bytes) -> float | None:
 
 def throttling(cpu_stat: bytes) -> Throttling:
     """Return everything that a cpu.stat of either version says of throttling."""
-    return Throttling(
-        throttled_seconds(cpu_stat),
-        parsers.field(cpu_stat, b"nr_periods "),
-        parsers.field(cpu_stat, b"nr_throttled "),
-    )
+    found = _THROTTLING.of(cpu_stat)
+    seconds: float | None = None
+    if "throttled_time" in found:
+        seconds = found["throttled_time"] / 1e9
+    elif "throttled_usec" in found:
+        seconds = found["throttled_usec"] / 1e6
+    return Throttling(seconds, found.get("nr_periods"), found.get("nr_throttled"))
 
 
 class Allowance:
@@ -261,6 +275,7 @@ class Allowance:
         _affinity = staticmethod(os.sched_getaffinity)
     _cpu_count = staticmethod(os.cpu_count)
     REFRESH_SECONDS = 10.0
+    _all: ClassVar[WeakValueDictionary[tuple[int | None, str], Allowance]] = WeakValueDictionary()
 
     def __init__(self, pid: int | None = None, *, root: str = "") -> None:
         """Watch the limits of ``pid`` (default: of the calling process)."""
@@ -273,18 +288,31 @@ class Allowance:
         self.quota: Limited | None = None
         self.memory_limit: Limited | None = None
         self.pids_limit: Limited | None = None
+        #: How often the limits were read: what is derived from them is good until this changes.
+        self.readings = 0
+
+    @classmethod
+    def shared(cls, pid: int | None, root: str) -> Allowance:
+        """Return the one that somebody holds already, or a new one. All holders must go by one clock."""
+        found = cls._all.get((pid, root))
+        if found is None:
+            found = cls._all[pid, root] = cls(pid, root=root)
+        else:
+            found._until = float("-inf")  # who begins to watch begins with what holds now
+        return found
 
     def refresh(self, now: float) -> None:
         """Read the limits again when they are older than ten seconds of the monotonic clock ``now``."""
         if now < self._until:
             return
         try:
-            if self.cgroup.reason is not None:
+            if self.cgroup.reason is not None or self.cgroup.moved():
                 self.cgroup = Cgroup(self._pid, root=self._root)
             self._read_limits()
         except OSError:
             return  # what was read the last time holds until the next tick
         self._until = now + self.REFRESH_SECONDS
+        self.readings += 1
 
     def _read_limits(self) -> None:
         quota = self.cgroup.cpu_quota()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Generic, NamedTuple, TypeVar
 
 
 def field(data: bytes, key: bytes) -> int | None:
@@ -28,14 +28,40 @@ def _integer(word: bytes) -> int | None:
         return None
 
 
-def fields(data: bytes, keys: Iterable[bytes]) -> dict[str, int]:
-    """Return those of ``keys`` ("name " or "name:") that are there, without blank and colon."""
-    found: dict[str, int] = {}
-    for key in keys:
-        value = field(data, key)
-        if value is not None:
-            found[key.rstrip(b": ").decode()] = value
-    return found
+class Fields:
+    """The numbers behind some keys ("name " or "name:") of a file of one key a line.
+
+    Each key is looked for behind the one before, which finds all at once when they are given in the order
+    of the file. ``unit`` is what follows the numbers.
+    """
+
+    __slots__ = ("_needles", "_unit")
+
+    def __init__(self, keys: Iterable[bytes], unit: bytes = b"\n") -> None:
+        self._needles = tuple((key.rstrip(b": ").decode(), key, b"\n" + key, len(key) + 1) for key in keys)
+        self._unit = unit
+
+    def of(self, data: bytes) -> dict[str, int]:
+        """Return those that are there, by their names without blank and colon."""
+        found: dict[str, int] = {}
+        start = 0
+        for name, key, needle, length in self._needles:
+            at = data.find(needle, start)
+            if at >= 0:
+                start = at + length
+                end = data.find(self._unit, start)
+                if end >= 0:
+                    try:
+                        found[name] = int(data[start:end])
+                    except ValueError:
+                        pass  # the line ends without the unit
+                    else:
+                        continue
+            # The first line, the last, one in another order, or none.
+            value = field(data, key)
+            if value is not None:
+                found[name] = value
+        return found
 
 
 def cpu_times(stat: bytes) -> dict[str, tuple[int, ...]]:
@@ -45,14 +71,14 @@ def cpu_times(stat: bytes) -> dict[str, tuple[int, ...]]:
     for line in (stat if end < 0 else stat[:end]).split(b"\n"):
         if not line.startswith(b"cpu"):
             continue
-        name, *rest = line.split()
+        words = line.split(None, 9)
         try:
-            values = tuple(map(int, rest[:8]))
+            values = tuple(map(int, words[1:9]))
         except ValueError:
             continue
         if len(values) >= 4:
             # Old kernels know no iowait, irq, softirq or steal: nothing was counted there.
-            times[name.decode()] = values + (0,) * (8 - len(values))
+            times[words[0].decode()] = values + (0,) * (8 - len(values)) if len(values) < 8 else values
     return times
 
 
@@ -78,31 +104,29 @@ class InterfaceCounters(NamedTuple):
     dropout: int
 
 
-def interfaces(net_dev: bytes) -> dict[str, InterfaceCounters]:
-    """Return the counters of every interface of /proc/net/dev."""
-    found: dict[str, InterfaceCounters] = {}
-    for line in net_dev.split(b"\n"):
-        name, colon, rest = line.rpartition(b":")
-        if not colon:
-            continue
-        words = rest.split()
-        try:
-            numbers = [int(words[place]) for place in (0, 1, 2, 3, 8, 9, 10, 11)]
-        except (IndexError, ValueError):
-            continue
-        found[name.strip().decode("utf-8", "replace")] = InterfaceCounters(*numbers)
-    return found
+def interface(line: bytes) -> tuple[str, InterfaceCounters] | None:
+    """Return the name and the counters of a line of /proc/net/dev; None when it holds none."""
+    name, colon, rest = line.rpartition(b":")
+    if not colon:
+        return None
+    words = rest.split(None, 12)
+    try:
+        down = (int(words[0]), int(words[1]), int(words[2]), int(words[3]))
+        up = (int(words[8]), int(words[9]), int(words[10]), int(words[11]))
+    except (IndexError, ValueError):
+        return None
+    return name.strip().decode("utf-8", "replace"), InterfaceCounters(*down, *up)
 
 
 def snmp_value(snmp: bytes, protocol: bytes, name: bytes) -> int | None:
     """Return one counter of /proc/net/snmp, whose lines come in pairs: names, then values."""
     start = snmp.find(protocol + b": ")
-    if start < 0:
+    middle = snmp.find(b"\n", start)
+    if start < 0 or middle < 0:
         return None
-    lines = snmp[start:].split(b"\n", 2)
-    if len(lines) < 2:
-        return None
-    names, values = lines[0].split(), lines[1].split()
+    end = snmp.find(b"\n", middle + 1)
+    names = snmp[start:middle].split()
+    values = (snmp[middle:] if end < 0 else snmp[middle:end]).split()
     if name not in names or len(values) != len(names):
         return None
     return _integer(values[names.index(name)])
@@ -118,17 +142,60 @@ class DiskCounters(NamedTuple):
     busy_ms: int
 
 
-def disks(diskstats: bytes) -> dict[str, DiskCounters]:
-    """Return the counters of every block device, partitions and virtual ones among them."""
-    found: dict[str, DiskCounters] = {}
-    for line in diskstats.split(b"\n"):
-        words = line.split(None, 14)
-        try:
-            numbers = [int(words[place]) for place in (3, 5, 7, 9, 12)]
-        except (IndexError, ValueError):
-            continue
-        found[words[2].decode("utf-8", "replace")] = DiskCounters(*numbers)
-    return found
+def disk(line: bytes) -> tuple[str, DiskCounters] | None:
+    """Return the name and the counters of a line of /proc/diskstats; None when it is too short."""
+    words = line.split(None, 13)
+    try:
+        counters = DiskCounters(int(words[3]), int(words[5]), int(words[7]), int(words[9]), int(words[12]))
+    except (IndexError, ValueError):
+        return None
+    return words[2].decode("utf-8", "replace"), counters
+
+
+Parsed = TypeVar("Parsed")
+
+
+class Memo(Generic[Parsed]):
+    """A parser that is asked only for a content that is not the last one: many do not change for long.
+
+    Whoever takes the result leaves it as it is. That it is the very object of the time before tells in one
+    look that nothing changed.
+    """
+
+    __slots__ = ("_data", "_parse", "_result")
+
+    def __init__(self, parse: Callable[[bytes], Parsed]) -> None:
+        self._parse = parse
+        self._data = b""
+        self._result = parse(b"")
+
+    def of(self, data: bytes) -> Parsed:
+        """Return what the parser says of a content."""
+        if data != self._data:
+            self._result = self._parse(data)
+            self._data = data
+        return self._result
+
+
+class Table(Generic[Parsed]):
+    """The rows of a file that has a line for each device. Lines that did not change are not parsed again.
+
+    Their counters are then the very object of the time before.
+    """
+
+    __slots__ = ("_lines", "_parse")
+
+    def __init__(self, parse: Callable[[bytes], tuple[str, Parsed] | None]) -> None:
+        self._parse = parse
+        self._lines: dict[bytes, tuple[str, Parsed] | None] = {}
+
+    def rows(self, data: bytes) -> dict[str, Parsed]:
+        """Return name -> counters, of the lines that hold any."""
+        known, parse = self._lines, self._parse
+        self._lines = lines = {
+            line: known[line] if line in known else parse(line) for line in data.split(b"\n")
+        }
+        return dict([row for row in lines.values() if row is not None])
 
 
 class Stall(NamedTuple):
@@ -141,12 +208,13 @@ class Stall(NamedTuple):
 def pressure(data: bytes) -> dict[str, Stall]:
     """Return the lines "some" and "full" of a pressure file, as far as they are there."""
     found: dict[str, Stall] = {}
-    for line in data.splitlines():
+    for line in data.split(b"\n"):
         # some avg10=0.21 avg60=0.29 avg300=0.28 total=7829691
-        kind, _, rest = line.partition(b" avg10=")
-        average, _, rest = rest.partition(b" ")
+        words = line.split()
+        if len(words) < 3 or not (words[1].startswith(b"avg10=") and words[-1].startswith(b"total=")):
+            continue
         try:
-            found[kind.decode()] = Stall(float(average), int(rest.rpartition(b" total=")[2]))
+            found[words[0].decode()] = Stall(float(words[1][6:]), int(words[-1][6:]))
         except ValueError:
             continue
     return found
@@ -213,12 +281,12 @@ def process_stat(data: bytes) -> ProcessStat | None:
     words = data[close_at + 1 :].split(None, 23)
     try:
         return ProcessStat(
-            name=data[open_at + 1 : close_at].decode("utf-8", "replace"),
-            ppid=int(words[1]),
-            cpu_ticks=int(words[11]) + int(words[12]),
-            threads=int(words[17]),
-            start_ticks=int(words[19]),
-            rss_pages=int(words[21]),
+            data[open_at + 1 : close_at].decode("utf-8", "replace"),
+            int(words[1]),
+            int(words[11]) + int(words[12]),
+            int(words[17]),
+            int(words[19]),
+            int(words[21]),
         )
     except (IndexError, ValueError):
         return None

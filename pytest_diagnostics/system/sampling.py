@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import ClassVar, Protocol, TypeVar
 
@@ -12,6 +12,7 @@ from ..core.clock import SystemClock
 from ..core.collector import DiagnosticCollector
 from ..core.errors import UnavailableError
 from ..core.handlers import ExceptionHandler
+from .cgroup import Allowance
 from .glance import Glance
 from .procfs import Files, KeptFile, reason_of
 
@@ -19,6 +20,7 @@ T = TypeVar("T")
 
 FIRST = "a rate needs two samples; this is the first"
 RESET = "the counter was reset"
+NO_TIME = "no time has passed since the last sample"
 
 
 class Monotonic(Protocol):
@@ -90,30 +92,58 @@ class Rates:
         if before is None:
             return {}, 0.0, FIRST
         if elapsed <= 0:
-            return {}, 0.0, "no time has passed since the last sample"
-        grown = {name: value - before[name] for name, value in counters.items() if name in before}
-        for name, difference in grown.items():
-            if difference < 0:
-                return {}, elapsed, f"{RESET} ({name})"
+            return {}, 0.0, NO_TIME
+        grown: dict[str, float] = {}
+        for name, value in counters.items():
+            earlier = before.get(name)
+            if earlier is not None:
+                if value < earlier:
+                    return {}, elapsed, f"{RESET} ({name})"
+                grown[name] = value - earlier
         return grown, elapsed, None
 
-    def per_second(
-        self, now: float, counters: Mapping[str, float], answer: Answer, keys: Iterable[str] = ()
-    ) -> None:
-        """Put "<name>_per_sec" of every counter, and of ``keys`` that were not counted, into the answer."""
-        grown, elapsed, reason = self.differences(now, counters)
-        for name in (*counters, *keys):
-            key = f"{name}_per_sec"
-            if name in grown:
-                answer.data[key] = round(grown[name] / elapsed, 3)
-            elif key not in answer.reasons:
-                why = reason or (FIRST if name in counters else "it is not counted here")
-                answer.absent(why, key)
+
+class Speeds:
+    """What the counters of some names grew in a second, as "<name>_per_sec"."""
+
+    __slots__ = ("_before", "_keys", "_when")
+
+    def __init__(self, *names: str) -> None:
+        self._keys = tuple((name, f"{name}_per_sec") for name in names)
+        self._before: Mapping[str, float] | None = None
+        self._when = 0.0
+
+    def forget(self) -> None:
+        """Drop the baseline: the counters could not be read, or a new run begins."""
+        self._before = None
+
+    def put(self, now: float, counters: Mapping[str, float], answer: Answer) -> None:
+        """Put the rate of each name into the answer, or why it has none: as ``Rates`` does it."""
+        before, elapsed = self._before, now - self._when
+        self._before, self._when = counters, now
+        if before is None or elapsed <= 0:
+            answer.absent(FIRST if before is None else NO_TIME, *[key for _, key in self._keys])
+            return
+        data = answer.data
+        for name, key in self._keys:
+            value, earlier = counters.get(name), before.get(name)
+            if value is None or earlier is None:
+                answer.absent("it is not counted here" if value is None else FIRST, key)
+            elif value > earlier:
+                data[key] = round((value - earlier) / elapsed, 3)
+            elif value == earlier:
+                data[key] = 0.0
+            else:
+                answer.absent(f"{RESET} ({name})", *[key for _, key in self._keys])
+                return
 
 
 def share(part: float, whole: float) -> float:
     """Return ``part`` in percent of ``whole``, between 0 and 100."""
-    return round(min(100.0, max(0.0, 100.0 * part / whole)), 2)
+    percent = 100.0 * part / whole
+    if percent <= 0.0:
+        return 0.0
+    return 100.0 if percent >= 100.0 else round(percent, 2)
 
 
 class LocalCollector(DiagnosticCollector):
@@ -126,7 +156,6 @@ class LocalCollector(DiagnosticCollector):
     default_name = ""
     #: The file, below /proc, without which the collector has nothing to say.
     main_file = "stat"
-
     #: True where whatever changes with time comes from kept files, or stays out of the result while ``as_of``
     #: is set. Limits may be younger.
     takes_glance: ClassVar[bool] = False
@@ -154,6 +183,12 @@ class LocalCollector(DiagnosticCollector):
         file = KeptFile(self._root + path, prefix, chunked=chunked, size=size)
         self._kept.append(file)
         return file
+
+    def allowance(self, pid: int | None = None) -> Allowance:
+        """Return what a process may use, read once for all collectors that go by the machine's clock."""
+        if isinstance(self._clock, SystemClock):
+            return Allowance.shared(pid, self._root)
+        return Allowance(pid, root=self._root)
 
     @cached_property
     def raw(self) -> bool:

@@ -29,8 +29,8 @@ class Children:
     def raw(self, threads: int) -> bytes:
         """Return the pids, each followed by a blank. Costs 3 us a thread, 20 us when threads came or went.
 
-        ``threads`` is what ``threads()`` said. Raises UnavailableError where the kernel has no such file
-        (CONFIG_PROC_CHILDREN).
+        ``threads`` is how many the process has, as ``threads()`` says, or its stat. Raises UnavailableError
+        where the kernel has no such file (CONFIG_PROC_CHILDREN).
         """
         if threads == len(self._files):
             try:
@@ -42,9 +42,9 @@ class Children:
                 pass  # a thread ended and another one began: list them again
         return self._list_again()
 
-    def pids(self) -> list[int]:
-        """Return the pids of the children."""
-        return [int(word) for word in self.raw(self.threads()).split()]
+    def pids(self, threads: int | None = None) -> list[int]:
+        """Return the pids of the children; ``threads`` as for ``raw``, when it is known."""
+        return [int(word) for word in self.raw(self.threads() if threads is None else threads).split()]
 
     def close(self) -> None:
         """Close what was kept."""

@@ -39,10 +39,23 @@ def test_a_field_is_the_number_behind_its_key() -> None:
 
 
 def test_fields_leave_out_what_is_not_there() -> None:
-    assert parsers.fields(b"pgfault 3\npgpgin 4\n", (b"pgfault ", b"gone ", b"pgpgin ")) == {
-        "pgfault": 3,
-        "pgpgin": 4,
-    }
+    wanted = parsers.Fields((b"pgfault ", b"gone ", b"pgpgin "))
+    assert wanted.of(b"pgfault 3\npgpgin 4\n") == {"pgfault": 3, "pgpgin": 4}
+    assert wanted.of(b"") == {}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"First: 1 kB\nA:      123 kB\nB: 45 kB\n",
+        b"B: 45 kB\nA: 123 kB\n",  # in another order
+        b"A: 123\nA2: 7 kB\nB: 45",  # without the unit, and without an end
+        b"BB: 7 kB\nAB: 7 kB\nA:123 kB\nCB: 8\nB:45 kB",
+    ],
+)
+def test_fields_are_found_in_any_order_and_with_or_without_their_unit(data: bytes) -> None:
+    assert parsers.Fields((b"A:", b"B:"), b" kB").of(data) == {"A": 123, "B": 45}
+    assert parsers.Fields((b"A:", b"B:")).of(data) == {"A": 123, "B": 45}
 
 
 def test_cpu_times_pad_what_old_kernels_do_not_count() -> None:
@@ -58,7 +71,7 @@ def test_load_averages() -> None:
 
 
 def test_interfaces_with_colons_in_their_names_and_torn_lines() -> None:
-    found = parsers.interfaces(NET_DEV)
+    found = parsers.Table(parsers.interface).rows(NET_DEV)
     assert list(found) == ["lo", "eth0:1"]
     assert found["eth0:1"] == (309075296, 6561, 1, 2, 327299, 3482, 3, 4)
 
@@ -71,9 +84,18 @@ def test_snmp_values_are_found_by_name() -> None:
 
 
 def test_disks_leave_out_lines_that_are_too_short() -> None:
-    found = parsers.disks(DISKSTATS)
+    found = parsers.Table(parsers.disk).rows(DISKSTATS)
     assert set(found) == {"loop0", "vda"}
     assert found["vda"] == (58821, 3679250, 26663, 2883728, 9476)
+
+
+def test_only_lines_that_changed_are_parsed_again() -> None:
+    table = parsers.Table(parsers.disk)
+    before = table.rows(DISKSTATS)
+    after = table.rows(DISKSTATS.replace(b" 9476 ", b" 9477 "))
+    assert after["loop0"] is before["loop0"]
+    assert (before["vda"].busy_ms, after["vda"].busy_ms) == (9476, 9477)
+    assert set(table.rows(DISKSTATS[DISKSTATS.index(b"\n") :])) == {"vda"}
 
 
 def test_pressure() -> None:
