@@ -38,8 +38,9 @@ ENVIRONMENT = (
 )
 #: Run by the new interpreter, which knows the standard library only (-I -S) and finds the rest behind it: no
 #: module of a test's directory takes the place of one of these. Before it imports more, it has a look.
+#: What it imports stays: it is not searched for garbage meanwhile.
 BOOT = (
-    "import sys; sys.path += sys.argv[1].split('\\n'); "
+    "import gc, sys; gc.disable(); sys.path += sys.argv[1].split('\\n'); "
     "from pytest_diagnostics.system.glance import look; seen = look(int(sys.argv[2])); "
     "from pytest_diagnostics.recorder.main import main; main(sys.argv[3:], seen)"
 )
