@@ -318,7 +318,6 @@ class WorkersCollector(ProcessCollector):
     """
 
     default_name = "process"
-    takes_glance = False
 
     def __init__(self, workers: Mapping[str, int]) -> None:
         """``workers`` is name -> process id and may change at any time."""

@@ -157,7 +157,7 @@ class LocalCollector(DiagnosticCollector):
     #: The file, below /proc, without which the collector has nothing to say.
     main_file = "stat"
     #: True where whatever changes with time comes from kept files, or stays out of the result while ``as_of``
-    #: is set. Limits may be younger.
+    #: is set. Limits may be younger. Of this very class: one that is derived from it may read more.
     takes_glance: ClassVar[bool] = False
     #: What was read before this collector could be imported: the data of its first collection, all or none.
     glance: Glance | None = None
@@ -234,7 +234,7 @@ class LocalCollector(DiagnosticCollector):
             return
         now = self._clock.monotonic()
         try:
-            if self.takes_glance:
+            if vars(type(self)).get("takes_glance"):
                 self.as_of = self.borrow(glance, now)
             if self.as_of is None:
                 self._give_back()

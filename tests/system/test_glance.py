@@ -14,10 +14,10 @@ import pytest
 from pytest_diagnostics.collectors import BUILT_IN, load
 from pytest_diagnostics.collectors.memory_bandwidth import MemoryBandwidthCollector
 from pytest_diagnostics.collectors.network import NetworkCollector
-from pytest_diagnostics.collectors.process import ProcessCollector, WorkersCollector
+from pytest_diagnostics.collectors.process import ProcessCollector
 from pytest_diagnostics.storage.alive import start_ticks
 from pytest_diagnostics.system.glance import MAX_AGE_SECONDS, Alone, Glance, look
-from pytest_diagnostics.system.sampling import LocalCollector
+from pytest_diagnostics.system.sampling import Answer, LocalCollector
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 
@@ -174,8 +174,23 @@ def test_a_glance_at_no_process_or_at_another_is_not_used(place: Place, alone: A
     collector.stop()
 
 
-def test_workers_are_several_processes_and_take_no_glance(place: Place) -> None:
-    assert not WorkersCollector.takes_glance
+class More(NetworkCollector):
+    """Says more, from where no glance is."""
+
+    def fill(self, answer: Answer, now: float) -> None:
+        super().fill(answer, now)
+        answer.data["more"] = self._clock.monotonic()
+
+
+def test_what_is_derived_may_read_more_and_reads_all_of_it_anew(
+    place: Place, network: NetworkCollector
+) -> None:
+    more = More(clock=place, root=str(place.root))
+    more.glance = network.glance
+
+    assert place.tick(more, THEN + 0.1)["bytes_recv"] == 3000
+    assert more.as_of is None
+    more.stop()
 
 
 @pytest.fixture
