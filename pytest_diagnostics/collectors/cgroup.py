@@ -6,7 +6,7 @@ from ..core.errors import UnavailableError
 from ..core.handlers import ExceptionHandler
 from ..system import parsers
 from ..system.cgroup import Allowance, Limited, Tree, throttling
-from ..system.procfs import KeptFile, reason_of
+from ..system.procfs import KeptFile, printable, reason_of
 from ..system.sampling import FIRST, Answer, LocalCollector, Monotonic, Rates, share
 
 _MEMORY = ("usage_bytes", "percent", "oom_kills", "limit_hits")
@@ -183,7 +183,7 @@ class CgroupCollector(LocalCollector):
         try:
             answer.data[key] = value = int(content)
         except ValueError:
-            answer.absent(f"{file.path} holds no number", key)
+            answer.absent(printable(f"{file.path} holds no number"), key)
             return None
         return value
 
@@ -194,7 +194,7 @@ class CgroupCollector(LocalCollector):
             try:
                 return file.read()
             except UnavailableError as exc:
-                why = self._missing[file.path] = str(exc)
+                why = self._missing[file.path] = reason_of(exc)
             except OSError as exc:
                 why = reason_of(exc)
         answer.absent(why, *keys)

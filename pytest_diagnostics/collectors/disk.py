@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from ..core.handlers import ExceptionHandler
 from ..system import parsers
 from ..system.parsers import DiskCounters, Mount
+from ..system.procfs import printable
 from ..system.sampling import FIRST, NO_TIME, RESET, Answer, LocalCollector, Monotonic, share
 
 _SECTOR = 512
@@ -149,12 +150,12 @@ class DiskCollector(LocalCollector):
             try:
                 found = self._statvfs(self._root + point)
             except OSError as exc:
-                answer.reasons[f"partitions[{point}]"] = f"{point}: {exc.strerror}"
+                answer.reasons[printable(f"partitions[{point}]")] = printable(f"{point}: {exc.strerror}")
                 continue
             unit = found.f_frsize
             used = (found.f_blocks - found.f_bfree) * unit
             if found.f_blocks:
-                self._usages[point] = _usage(found.f_blocks * unit, used, found.f_bavail * unit)
+                self._usages[printable(point)] = _usage(found.f_blocks * unit, used, found.f_bavail * unit)
         answer.put("partitions", self._usages or None, "no local file system could be asked")
         if left_out:
             answer.reasons["partitions"] = f"{left_out} more mounts were left out"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 from ..core.handlers import ExceptionHandler
 from ..system import parsers
@@ -19,7 +20,7 @@ class NetworkCollector(LocalCollector):
     - ``bytes_sent``, ``bytes_recv``, ``packets_sent``, ``packets_recv``, ``errin``, ``errout``, ``dropin``,
       ``dropout``: counted since the interfaces came up; what a vanished one had counted goes with it
     - ``bytes_sent_per_sec``, ``bytes_recv_per_sec``: since the last tick, of the interfaces there at both
-    - ``interfaces``: {name: {bytes_sent, bytes_recv}}
+    - ``interfaces``: {name: {bytes_sent, bytes_recv}}, of the first 256 there
     - ``tcp_retransmits_per_sec``: /proc/self/net/snmp
 
     Off Linux, psutil's ``net_io_counters``, without retransmits.
@@ -27,6 +28,8 @@ class NetworkCollector(LocalCollector):
 
     default_name = "network"
     main_file = "self/net/dev"
+    #: Some machines have one for each container. All of them are in the totals.
+    MAX_INTERFACES = 256
     takes_glance = True
 
     def __init__(
@@ -94,8 +97,10 @@ class NetworkCollector(LocalCollector):
         data.update(zip(_TOTALS, self._totals, strict=True))
         data["interfaces"] = {
             name: {"bytes_sent": interface.bytes_sent, "bytes_recv": interface.bytes_recv}
-            for name, interface in found.items()
+            for name, interface in islice(found.items(), self.MAX_INTERFACES)
         }
+        if len(found) > self.MAX_INTERFACES:
+            answer.reasons["interfaces"] = f"{len(found) - self.MAX_INTERFACES} more were left out"
         grown = _grown(before, found) if elapsed > 0 else NO_TIME
         if isinstance(grown, str):
             answer.absent(grown, *_RATES)

@@ -6,7 +6,7 @@ from ..core.errors import UnavailableError
 from ..core.handlers import ExceptionHandler
 from ..system import parsers
 from ..system.cgroup import Cgroup
-from ..system.procfs import Files, KeptFile, reason_of
+from ..system.procfs import Files, KeptFile, printable, reason_of
 from ..system.sampling import FIRST, RESET, Answer, LocalCollector, Monotonic, share
 
 
@@ -115,7 +115,7 @@ class PressureCollector(LocalCollector):
         for kind, percent, average in source.keys:
             stall = stalls.get(kind)
             if stall is None:
-                answer.absent(f"{source.file.path} has no such line", percent, average)
+                answer.absent(printable(f"{source.file.path} has no such line"), percent, average)
                 continue
             data[average] = stall.avg10
             earlier = None if before is None else before.get(kind)

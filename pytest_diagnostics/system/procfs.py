@@ -33,11 +33,16 @@ def explain(path: str, exc: OSError) -> Exception:
     return OSError(exc.errno, exc.strerror, path)
 
 
+def printable(text: str) -> str:
+    """Return ``text`` so that it can be written: a path that is no UTF-8 shows its bytes as escapes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def reason_of(exc: Exception) -> str:
     """Return an exception's reason in one line, for the ``reasons`` of a result."""
     if isinstance(exc, OSError) and exc.filename is not None:
-        return f"{exc.filename}: {exc.strerror}"
-    return str(exc) or type(exc).__name__
+        return printable(f"{exc.filename}: {exc.strerror}")
+    return printable(str(exc) or type(exc).__name__)
 
 
 class Account:

@@ -207,6 +207,8 @@ def test_network_rates_drop_a_vanished_interface_without_a_jump(machine: Machine
     data, reasons = machine.tick(collector, 1.0)
     assert data["bytes_sent_per_sec"] is None
     assert "reset (lo" in reasons["bytes_sent_per_sec"]
+    data, _ = machine.tick(collector, 1.0)  # the very same content
+    assert (data["bytes_sent"], data["bytes_sent_per_sec"], data["bytes_recv_per_sec"]) == (9100, 0.0, 0.0)
     collector.stop()
 
 
@@ -251,6 +253,12 @@ def test_disk_counts_whole_disks_once(machine: Machine) -> None:
     machine.write(proc__diskstats=disk_line("sdb", 7, 7, 7))
     data, _ = machine.tick(collector, 1.0)
     assert data["read_bytes_per_sec"] == 0.0
+    data, _ = machine.tick(collector, 1.0)  # the very same content
+    assert (data["read_bytes"], data["read_bytes_per_sec"], data["busy_percent"]) == (7 * 512, 0.0, 0.0)
+    machine.write(proc__diskstats=disk_line("sdb", 6, 7, 7))
+    data, reasons = machine.tick(collector, 1.0)
+    assert data["busy_percent"] is None
+    assert "reset (sdb read)" in reasons["busy_percent"]
     collector.stop()
 
 
@@ -322,6 +330,12 @@ def test_pressure_is_percent_of_the_interval_and_never_read_within_20_ms(machine
     assert (data["cpu_some_percent"], data["held"]) == (50.0, True)
     data, _ = machine.tick(collector, 0.010)
     assert (data["cpu_some_percent"], data["held"]) == (40.0, False)
+    data, _ = machine.tick(collector, 1.0)  # the very same content
+    assert (data["cpu_some_percent"], data["io_full_percent"], data["cpu_some_avg10"]) == (0.0, 0.0, 1.5)
+    write(7)
+    data, reasons = machine.tick(collector, 1.0)
+    assert data["memory_full_percent"] is None
+    assert "reset" in reasons["memory_some_percent"]
     collector.stop()
 
 
@@ -383,6 +397,33 @@ def test_cgroup_without_limits_says_so_and_never_zero(machine: Machine) -> None:
     assert known == {"version": 2}
     assert reasons["limit_bytes"] == "no memory limit is set"
     assert "does not exist" in reasons["usage_bytes"]
+
+
+def test_cgroup_files_that_were_missing_are_looked_for_with_the_limits(machine: Machine) -> None:
+    cgroup_v2(machine, cpu_stat="usage_usec 1\n")
+    collector = CgroupCollector(clock=machine, root=machine.root)
+    assert "does not exist" in machine.tick(collector)[1]["pids"]
+    cgroup_v2(machine, pids_current="7\n")
+    assert "does not exist" in machine.tick(collector, 9.0)[1]["pids"]
+    assert machine.tick(collector, 1.0)[0]["pids"] == 7
+    Path(machine.root, "cg/a/pids.current").write_text("many\n")
+    assert "holds no number" in machine.tick(collector, 1.0)[1]["pids"]
+    collector.stop()
+
+
+def test_cgroup_of_another_group_is_another_series(machine: Machine) -> None:
+    counted = "usage_usec 1\nnr_periods 10\nnr_throttled 1\nthrottled_usec 100000\n"
+    cgroup_v2(machine, cpu_stat=counted)
+    Path(machine.root, "cg/b").mkdir()
+    Path(machine.root, "cg/b/cpu.stat").write_text(counted.replace("100000", "900000"))
+    collector = CgroupCollector(clock=machine, root=machine.root)
+    machine.tick(collector)
+    assert machine.tick(collector, 1.0)[0]["throttled_percent"] == 0.0
+    machine.write(proc__self__cgroup="0::/b\n")
+    data, reasons = machine.tick(collector, 10.0)
+    assert data["throttled_seconds"] == 0.9
+    assert "first" in reasons["throttled_percent"]
+    collector.stop()
 
 
 def test_without_any_cgroup_the_probe_says_why(machine: Machine) -> None:

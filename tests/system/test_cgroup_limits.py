@@ -212,3 +212,29 @@ def test_limits_that_cannot_be_read_for_a_moment_hold(tmp_path: Path) -> None:
     (tmp_path / "sys/fs/cgroup/a/memory.max").write_text("2000\n")
     allowance.refresh(20.1)
     assert allowance.memory_bytes == 2000
+
+
+def test_who_watches_the_same_process_reads_its_limits_once(tmp_path: Path) -> None:
+    root = v2(tmp_path, "/a", {"/a/memory.max": "1000\n"})
+    first = Allowance.shared(None, root)
+    first.refresh(0.0)
+    (tmp_path / "sys/fs/cgroup/a/memory.max").write_text("2000\n")
+    second = Allowance.shared(None, root)
+    second.refresh(1.0)  # who begins to watch is told what holds now
+    assert second is first
+    assert (first.memory_bytes, first.readings) == (2000, 2)
+    first.refresh(1.0)
+    assert first.readings == 2
+    assert Allowance.shared(7, root) is not first
+
+
+def test_a_process_that_moves_to_another_group_has_its_limits(tmp_path: Path) -> None:
+    root = v2(tmp_path, "/a", {"/a/memory.max": "1000\n", "/b/memory.max": "3000\n"})
+    allowance = Allowance(root=root)
+    allowance.refresh(0.0)
+    (tmp_path / "proc/self/cgroup").write_text("0::/b\n")
+    allowance.refresh(10.0)
+    assert allowance.memory_bytes == 3000
+    (tmp_path / "proc/self/cgroup").unlink()  # as of a process that has ended
+    allowance.refresh(20.0)
+    assert allowance.memory_bytes == 3000
