@@ -17,9 +17,6 @@ from .cgroup import throttled_seconds
 Raw: TypeAlias = "bytes | str"
 Count: TypeAlias = "int | str"
 
-#: How long what changes seldom is taken for unchanged.
-_FRESH_NS = 1_000_000
-
 
 class Present(NamedTuple):
     """What is read at every edge, unparsed."""
@@ -35,40 +32,12 @@ class Present(NamedTuple):
 
 
 class Rare(NamedTuple):
-    """What changes seldom, unparsed, and what vouches for it."""
+    """What changes seldom, unparsed."""
 
-    pid: int
-    thread: int
-    threads: Count
-    wall_ns: int
-    own: resource.struct_rusage
-    children: resource.struct_rusage
     schedstat: Raw
     child_pids: Raw
     cpu_stat: Raw
     oom: Raw
-
-    def holds(
-        self, wall_ns: int, own: resource.struct_rusage, children: resource.struct_rusage, present: Present
-    ) -> bool:
-        """Return whether it is as it was, without reading it again.
-
-        A thread waits for a CPU only when it was taken off one. A process that starts another one faults a
-        page in (fork) or waits for it (vfork, posix_spawn); one that reaps a child is charged with its
-        faults. A throttled process is away for longer than this is taken to hold; what other processes of
-        the cgroup make it count may come at any moment.
-        """
-        was = self.own
-        return (
-            wall_ns - self.wall_ns < _FRESH_NS
-            and own.ru_minflt == was.ru_minflt > 0
-            and own.ru_nvcsw == was.ru_nvcsw > 0
-            and own.ru_nivcsw == was.ru_nivcsw
-            and children.ru_minflt == self.children.ru_minflt
-            and present.pid == self.pid
-            and present.thread == self.thread
-            and present.threads == self.threads
-        )
 
 
 class LinuxEdge(NamedTuple):
@@ -119,13 +88,20 @@ def _cpu_wait(first: Rare, last: Rare, usage: Usage, reasons: dict[str, str]) ->
     if isinstance(first.schedstat, str) or isinstance(last.schedstat, str):
         reasons["cpu_wait_seconds"] = _why(first.schedstat, last.schedstat)
         return
-    try:
-        waited = int(last.schedstat.split()[1])
-        waited -= waited if first is last else int(first.schedstat.split()[1])
-    except (IndexError, ValueError):
+    was, now = _waited_ns(first.schedstat), _waited_ns(last.schedstat)
+    if was is None or now is None:
         reasons["cpu_wait_seconds"] = "/proc/thread-self/schedstat has no second number"
         return
-    usage["cpu_wait_seconds"] = waited / 1e9
+    usage["cpu_wait_seconds"] = (now - was) / 1e9
+
+
+# Mostly nothing has happened: then one content is parsed a run.
+@lru_cache(maxsize=4)
+def _waited_ns(schedstat: bytes) -> int | None:
+    try:
+        return int(schedstat.split()[1])
+    except (IndexError, ValueError):
+        return None
 
 
 def _io(first: Present, last: Present, usage: Usage, reasons: dict[str, str]) -> None:
@@ -145,17 +121,27 @@ def _io(first: Present, last: Present, usage: Usage, reasons: dict[str, str]) ->
             reasons[key] = "/proc/self/io has an unknown form"
 
 
-def _memory(first: Present, last: Present, usage: Usage, reasons: dict[str, str]) -> None:
+def rss_of(statm: bytes) -> int | None:
+    """Return the resident bytes that /proc/self/statm tells."""
     try:
-        if isinstance(last.statm, str):
-            reasons["rss_bytes"] = reasons["rss_change_bytes"] = last.statm
-            return
-        rss = usage["rss_bytes"] = int(last.statm.split(None, 2)[1]) * _PAGE
-        if isinstance(first.statm, str):
-            reasons["rss_change_bytes"] = first.statm
-            return
-        usage["rss_change_bytes"] = rss - int(first.statm.split(None, 2)[1]) * _PAGE
+        return int(statm.split(None, 2)[1]) * _PAGE
     except (IndexError, ValueError):
+        return None
+
+
+def _memory(first: Present, last: Present, usage: Usage, reasons: dict[str, str]) -> None:
+    if isinstance(last.statm, str):
+        reasons["rss_bytes"] = reasons["rss_change_bytes"] = last.statm
+        return
+    rss = rss_of(last.statm)
+    was = rss_of(first.statm) if isinstance(first.statm, bytes) else None
+    if rss is not None:
+        usage["rss_bytes"] = rss
+    if rss is not None and was is not None:
+        usage["rss_change_bytes"] = rss - was
+    elif isinstance(first.statm, str):
+        reasons["rss_change_bytes"] = first.statm
+    else:
         reasons["rss_bytes"] = reasons["rss_change_bytes"] = "/proc/self/statm has no second number"
 
 
@@ -204,7 +190,6 @@ def _cgroup(first: Rare, last: Rare, usage: Usage, reasons: dict[str, str]) -> N
         usage["oom_kills"] = kills - before
 
 
-# Mostly nothing has happened: then one content is parsed a run.
 _throttled = lru_cache(maxsize=4)(throttled_seconds)
 
 

@@ -45,8 +45,8 @@ class PeakOwner:
     _TRIAL_BYTES: ClassVar[int] = 4 << 20
 
     def __init__(self) -> None:
-        self._clear = KeptFile("/proc/self/clear_refs", writable=True)
-        self._status = KeptFile("/proc/self/status", b"Name:")
+        self._clear = KeptFile("/proc/self/clear_refs", writable=True, notice_fork=False)
+        self._status = KeptFile("/proc/self/status", b"Name:", notice_fork=False)
         self._pid = 0
         self._open: list[Interval] = []
         self._session_peak = 0
@@ -61,18 +61,34 @@ class PeakOwner:
         if pid != self._pid:
             self._pid = pid
             self._open = []  # intervals of the process that forked are not ours
+            self._clear.close()
+            self._status.close()
             self._reason = self._try_out()
         return self._reason
 
     def open(self, *, exclude: bool = False) -> Interval | None:
         """Begin an interval; None where ``unavailable`` says why."""
+        return self.begin(exclude=exclude)[0]
+
+    def begin(
+        self, *, exclude: bool = False, maxrss: int | None = None, rss: int | None = None
+    ) -> tuple[Interval | None, bool]:
+        """Begin an interval; return it, and whether the mark was reset for it.
+
+        ``maxrss`` is what getrusage says now, in KiB, and ``rss`` the present size in bytes, if the caller
+        asked for them already. A mark that is not above the present size needs no reset: the interval's peak
+        is at least that size, which the caller knows.
+        """
         if self.unavailable() is not None:
-            return None
-        self._fold(self._mark())
+            return None, False
+        mark = self._mark() if maxrss is None else self._mark_from(maxrss)
+        self._fold(mark)
         interval = Interval(self._pid, exclude)
-        self._reset()
+        reset = rss is None or mark > rss
+        if reset:
+            self._reset()
         self._open.append(interval)
-        return interval
+        return interval, reset
 
     def close(self, interval: Interval, maxrss: int | None = None) -> int | None:
         """End an interval and return its peak in bytes; None in a process that forked since.

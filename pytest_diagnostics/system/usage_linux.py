@@ -12,10 +12,15 @@ from ..core.errors import UnavailableError
 from ..core.figures import KEYS, Usage
 from . import peak
 from .cgroup import Cgroup
-from .edges import Count, LinuxEdge, Present, Rare, Raw, figures
+from .edges import Count, LinuxEdge, Present, Rare, Raw, figures, rss_of
 from .procfs import ACCOUNT, Files, KeptFile, reason_of
 from .tree import Children
 from .usage import NO_PEAK, Edge, PeakKind, Window, Windows, missing
+
+#: Process, thread, and how often the process' threads gave up a CPU or were taken off one.
+Switches = tuple[int, int, int, int]
+#: Process, its threads, its faults and waits, and the faults of the children that it reaped.
+Births = tuple[int, "int | str", int, int, int]
 
 
 class _Nothing:
@@ -39,6 +44,8 @@ class LinuxUsageReader:
     _CPU: ClassVar[int] = time.CLOCK_PROCESS_CPUTIME_ID
     _SELF: ClassVar[int] = resource.RUSAGE_SELF
     _CHILDREN: ClassVar[int] = resource.RUSAGE_CHILDREN
+    #: How long what no count of the process vouches for is taken for unchanged.
+    _FRESH_NS: ClassVar[int] = 1_000_000
     #: Children of more threads than this are not looked for: 3 us each would spoil the edge.
     _MAX_THREADS: ClassVar[int] = 16
 
@@ -51,7 +58,13 @@ class LinuxUsageReader:
         self._owner = peak.owner()
         if self._peak_reason is None:
             self._peak_reason = self._owner.unavailable()
-        self._rare: Rare | None = None
+        #: What changes seldom, and what stood where when it was read: while that stands still, so does it.
+        self._rare = Rare("never read", "never read", "never read", "never read")
+        self._waited_at: Switches | None = None
+        self._throttled_at: Switches | None = None
+        self._throttled_ns = 0
+        self._children_at: Births | None = None
+        self._children_ns = 0
         self._kept: list[KeptFile] = []
         self._schedstat = self._source("/proc/thread-self/schedstat")
         self._io = self._source("/proc/self/io", b"rchar: ")
@@ -71,12 +84,7 @@ class LinuxUsageReader:
         """Begin a window: the sources first, the clocks last, so that reading them is not charged to it."""
         window = Window(exclude)
         self._windows.push(window)
-        if self._peak_reason is None:
-            try:
-                window.peak = self._owner.open(exclude=exclude)
-            except (UnavailableError, OSError) as exc:
-                window.peak = reason_of(exc)
-        window.before = self._opening_edge()
+        window.before = self._opening_edge(window)
         return window
 
     def close(self, window: Window) -> tuple[Usage, dict[str, str]]:
@@ -133,39 +141,58 @@ class LinuxUsageReader:
         wall_ns, cpu_ns = self._clock_ns(self._MONOTONIC), self._clock_ns(self._CPU)
         own, children = self._getrusage(self._SELF), self._getrusage(self._CHILDREN)
         present = self._present()
-        rare = self._rare
-        if rare is None or not rare.holds(wall_ns, own, children, present):
-            rare = self._read_rare(wall_ns, own, children, present)
+        rare = self._read_rare(wall_ns, own, children, present)
         return LinuxEdge(wall_ns, cpu_ns, own, children, present, rare)
 
-    def _opening_edge(self) -> LinuxEdge:
+    def _opening_edge(self, window: Window) -> LinuxEdge:
         """Read the clocks last."""
         present = self._present()
         own, children = self._getrusage(self._SELF), self._getrusage(self._CHILDREN)
-        cpu_ns, wall_ns = self._clock_ns(self._CPU), self._clock_ns(self._MONOTONIC)
-        rare = self._rare
-        if rare is None or not rare.holds(wall_ns, own, children, present):
-            rare = self._read_rare(wall_ns, own, children, present)
+        was = self._rare
+        rare = self._read_rare(self._clock_ns(self._MONOTONIC), own, children, present)
+        reset = self._peak_reason is None and self._open_peak(window, own.ru_maxrss, present.statm)
+        if reset or rare is not was:
             own, children = self._getrusage(self._SELF), self._getrusage(self._CHILDREN)
-            cpu_ns, wall_ns = self._clock_ns(self._CPU), self._clock_ns(self._MONOTONIC)
+        cpu_ns, wall_ns = self._clock_ns(self._CPU), self._clock_ns(self._MONOTONIC)
         return LinuxEdge(wall_ns, cpu_ns, own, children, present, rare)
+
+    def _open_peak(self, window: Window, maxrss: int, statm: Raw) -> bool:
+        """Begin the interval of a window's peak; return whether the mark had to be reset for it."""
+        rss = rss_of(statm) if isinstance(statm, bytes) else None
+        try:
+            window.peak, reset = self._owner.begin(exclude=window.exclude, maxrss=maxrss, rss=rss)
+        except (UnavailableError, OSError) as exc:
+            window.peak, reset = reason_of(exc), True
+        return reset
 
     def _read_rare(
         self, wall_ns: int, own: resource.struct_rusage, children: resource.struct_rusage, present: Present
     ) -> Rare:
-        """Read what changes seldom. The figures that vouch for it were read before it."""
-        rare = self._rare = Rare(
-            present.pid,
-            present.thread,
-            present.threads,
-            wall_ns,
-            own,
-            children,
-            self._read(self._schedstat) if present.thread == self._thread else "read on another thread",
-            self._child_pids(present.threads),
-            self._read(self._cpu_stat),
-            self._read(self._oom),
-        )
+        """Return what changes seldom, and read of it what may have changed.
+
+        What vouches for it was read before it. A thread waits for a CPU only when it was taken off one. A
+        process that starts another one faults a page in (fork) or waits for it (vfork, posix_spawn); one that
+        reaps a child is charged with its faults. A throttled process is away for longer than _FRESH_NS; what
+        other processes of the cgroup make it count may come at any moment.
+        """
+        faults, waits = own.ru_minflt, own.ru_nvcsw
+        counts = faults > 0 < waits  # some sandboxes count nothing
+        switches = (present.pid, present.thread, waits, own.ru_nivcsw)
+        births = (present.pid, present.threads, faults, waits, children.ru_minflt)
+        schedstat, child_pids, cpu_stat, oom = rare = self._rare
+        if self._waited_at != switches or not counts:
+            own_thread = present.thread == self._thread
+            schedstat = self._read(self._schedstat) if own_thread else "read on another thread"
+            self._waited_at = switches
+        if self._children_at != births or wall_ns - self._children_ns >= self._FRESH_NS or not counts:
+            child_pids = self._child_pids(present.threads)
+            self._children_at, self._children_ns = births, wall_ns
+        if self._throttled_at != switches or wall_ns - self._throttled_ns >= self._FRESH_NS or not counts:
+            cpu_stat, oom = self._read(self._cpu_stat), self._read(self._oom)
+            self._throttled_at, self._throttled_ns = switches, wall_ns
+        elif schedstat is rare.schedstat and child_pids is rare.child_pids:
+            return rare
+        rare = self._rare = Rare(schedstat, child_pids, cpu_stat, oom)
         return rare
 
     def _present(self) -> Present:
