@@ -51,10 +51,10 @@ class CgroupCollector(LocalCollector):
         super().__init__(name, exception_handler, clock=clock, root=root)
         self._pid = pid
         self._allowance: Allowance | None = None
-        self._readings = 0
+        self._readings = -1
         self._files: dict[str, KeptFile] = {}
         self._missing: dict[str, str] = {}
-        self._trees: tuple[Tree | None, Tree | None] = (None, None)
+        self._fixed = Answer()
         self._watched: dict[str, KeptFile] = {}
         self._throttling, self._events = parsers.Memo(throttling), parsers.Memo(_EVENTS.of)
         self._rates = Rates()
@@ -78,7 +78,7 @@ class CgroupCollector(LocalCollector):
         self._watched = {}
         self._rates.forget()
         self._allowance = None
-        self._readings = 0
+        self._readings = -1
         return None
 
     def fill(self, answer: Answer, now: float) -> None:
@@ -92,31 +92,31 @@ class CgroupCollector(LocalCollector):
         if allowance.readings != self._readings:
             self._readings = allowance.readings
             self._choose(allowance)
-        cpu, memory = self._trees
-        quota, pids = allowance.quota, allowance.pids_limit
-        answer.put("version", None if memory is None else memory.version, "there is no memory controller")
-        answer.put("limit_cores", None if quota is None else quota.value, "no CPU quota is set")
-        if cpu is None:
-            answer.absent("there is no cpu controller", *_THROTTLE)
-        else:
+        answer.data.update(self._fixed.data)
+        answer.reasons.update(self._fixed.reasons)
+        watched = self._watched
+        if "throttling" in watched:
             self._fill_throttling(answer, now)
-        self._fill_memory(answer, memory, allowance.memory_limit)
-        if "pids" in self._watched:
-            self._fill_number(answer, "pids", self._watched["pids"])
-        else:
-            answer.absent("there is no pids controller", "pids")
-        answer.put("pids_limit", None if pids is None else int(pids.value), "no limit of pids is set")
+        if "usage_bytes" in watched:
+            self._fill_memory(answer, allowance.memory_limit)
+        if "pids" in watched:
+            self._fill_number(answer, "pids", watched["pids"])
 
     def _choose(self, allowance: Allowance) -> None:
         """Choose the files to read until the limits are read again: of the groups that set them."""
         cgroup, quota, limit = allowance.cgroup, allowance.quota, allowance.memory_limit
-        cpu, memory = self._trees = cgroup.tree("cpu"), cgroup.tree("memory")
+        cpu, memory = cgroup.tree("cpu"), cgroup.tree("memory")
         before = self._watched.get("throttling")
+        fixed = _fixed(allowance, memory)
         watched: dict[str, KeptFile] = {}
-        if cpu is not None:
+        if cpu is None:
+            fixed.absent("there is no cpu controller", *_THROTTLE)
+        else:
             directory = cpu.own if quota is None else quota.directory
             watched["throttling"] = self._file(f"{directory}/cpu.stat", cgroup.throttling_prefix())
-        if memory is not None:
+        if memory is None:
+            fixed.absent("there is no memory controller", *_MEMORY)
+        else:
             directory = memory.own if limit is None else limit.directory
             usage = "memory.current" if memory.version == 2 else "memory.usage_in_bytes"
             watched["usage_bytes"] = self._file(f"{directory}/{usage}")
@@ -124,11 +124,13 @@ class CgroupCollector(LocalCollector):
             if memory.version == 1:
                 watched["limit_hits"] = self._file(f"{memory.own}/memory.failcnt")
         pids = cgroup.file("pids", "pids.current", "pids.current")
-        if pids is not None:
+        if pids is None:
+            fixed.absent("there is no pids controller", "pids")
+        else:
             watched["pids"] = self._file(pids)
         if before is not watched.get("throttling"):
             self._rates.forget()  # another group's counters are another series
-        self._watched = watched
+        self._watched, self._fixed = watched, fixed
         self._missing.clear()
 
     def _fill_throttling(self, answer: Answer, now: float) -> None:
@@ -154,11 +156,7 @@ class CgroupCollector(LocalCollector):
         else:
             answer.absent("no period of a quota has passed" if grown else why, "throttled_periods_percent")
 
-    def _fill_memory(self, answer: Answer, tree: Tree | None, limit: Limited | None) -> None:
-        answer.put("limit_bytes", None if limit is None else int(limit.value), "no memory limit is set")
-        if tree is None:
-            answer.absent("there is no memory controller", *_MEMORY)
-            return
+    def _fill_memory(self, answer: Answer, limit: Limited | None) -> None:
         usage = self._fill_number(answer, "usage_bytes", self._watched["usage_bytes"])
         if usage is None or limit is None:
             why = "no memory limit is set" if limit is None else answer.reasons["usage_bytes"]
@@ -169,7 +167,7 @@ class CgroupCollector(LocalCollector):
         counted = {} if kills is None else self._events.of(kills)
         if kills is not None:
             answer.put("oom_kills", counted.get("oom_kill"), "this kernel's cgroup counts no OOM kills")
-        if tree.version == 1:
+        if "limit_hits" in self._watched:
             self._fill_number(answer, "limit_hits", self._watched["limit_hits"])
         elif kills is None:
             answer.absent(answer.reasons["oom_kills"], "limit_hits")
@@ -205,3 +203,17 @@ class CgroupCollector(LocalCollector):
         if file is None:
             file = self._files[path] = self.keep(path.removeprefix(self._root), prefix)
         return file
+
+
+def _fixed(allowance: Allowance, memory: Tree | None) -> Answer:
+    """Return what holds until the limits are read again."""
+    quota, limit, pids = allowance.quota, allowance.memory_limit, allowance.pids_limit
+    fixed = Answer()
+    fixed.put("version", None if memory is None else memory.version, "there is no memory controller")
+    if not allowance.readings:
+        fixed.absent("the limits could not be read yet", "limit_cores", "limit_bytes", "pids_limit")
+        return fixed
+    fixed.put("limit_cores", None if quota is None else quota.value, "no CPU quota is set")
+    fixed.put("limit_bytes", None if limit is None else int(limit.value), "no memory limit is set")
+    fixed.put("pids_limit", None if pids is None else int(pids.value), "no limit of pids is set")
+    return fixed

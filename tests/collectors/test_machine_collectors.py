@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_diagnostics.collectors.cgroup import CgroupCollector
 from pytest_diagnostics.collectors.cpu import CPUCollector
 from pytest_diagnostics.collectors.disk import DiskCollector, local_mounts
 from pytest_diagnostics.collectors.memory import MemoryCollector
@@ -16,44 +16,14 @@ from pytest_diagnostics.collectors.network import NetworkCollector
 from pytest_diagnostics.collectors.pressure import PressureCollector
 from pytest_diagnostics.core.errors import UnavailableError
 from pytest_diagnostics.system.parsers import Mount
-from pytest_diagnostics.system.sampling import LocalCollector
+
+if TYPE_CHECKING:
+    from tests.collectors.conftest import Machine
 
 MEMINFO = (
     "MemTotal: 1000 kB\nMemFree: 1 kB\nMemAvailable: 400 kB\nBuffers: 10 kB\nCached: 20 kB\n"
     "SwapTotal: 0 kB\nSwapFree: 0 kB\n"
 )
-
-
-class Machine:
-    """A tree of /proc and /sys, and a clock."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = str(root)
-        self.now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def write(self, **files: str) -> None:
-        """Write files; "__" in a name is a slash."""
-        for name, content in files.items():
-            path = Path(self.root, *name.split("__"))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
-
-    def tick(self, collector: LocalCollector, after: float = 0.0) -> tuple[dict[str, object], dict[str, str]]:
-        self.now += after
-        data = collector.collect()
-        reasons = data.pop("reasons", {})
-        assert isinstance(reasons, dict)
-        absent = {key for key, value in data.items() if value is None}
-        assert absent <= set(reasons), "every absent value has its reason"
-        return data, reasons
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
 
 
 def cpu(machine: Machine, *lines: str) -> None:
@@ -349,85 +319,3 @@ def test_pressure_of_one_missing_file_has_its_reason_and_of_all_is_an_error(mach
     with pytest.raises(UnavailableError, match="pressure/cpu does not exist"):
         collector.collect()
     assert "does not exist" in (collector.probe() or "")
-
-
-def cgroup_v2(machine: Machine, **files: str) -> None:
-    machine.write(
-        proc__meminfo=MEMINFO,
-        proc__self__cgroup="0::/a\n",
-        proc__self__mountinfo="30 1 0:26 / /cg rw - cgroup2 cgroup2 rw\n",
-    )
-    for name, content in files.items():
-        path = Path(machine.root, "cg/a", name.replace("_", ".", 1))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-
-
-def test_cgroup_tells_limits_usage_throttling_and_kills(machine: Machine) -> None:
-    cgroup_v2(
-        machine,
-        cpu_max="50000 100000\n",
-        cpu_stat="usage_usec 1\nnr_periods 10\nnr_throttled 1\nthrottled_usec 100000\n",
-        memory_max="1000000\n",
-        memory_current="250000\n",
-        memory_events="low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\n",
-        pids_current="7\n",
-        pids_max="max\n",
-    )
-    collector = CgroupCollector(clock=machine, root=machine.root)
-    assert collector.probe() is None
-    data, reasons = machine.tick(collector)
-    assert (data["version"], data["limit_cores"], data["limit_bytes"]) == (2, 0.5, 1_000_000)
-    assert (data["usage_bytes"], data["percent"]) == (250_000, 25.0)
-    assert (data["oom_kills"], data["limit_hits"], data["pids"]) == (2, 3, 7)
-    assert data["throttled_seconds"] == 0.1
-    assert data["throttled_percent"] is None
-    assert reasons["pids_limit"] == "no limit of pids is set"
-    cgroup_v2(machine, cpu_stat="usage_usec 1\nnr_periods 20\nnr_throttled 6\nthrottled_usec 600000\n")
-    data, _ = machine.tick(collector, 1.0)
-    assert data["throttled_percent"] == 50.0
-    assert data["throttled_periods_percent"] == 50.0
-    collector.stop()
-
-
-def test_cgroup_without_limits_says_so_and_never_zero(machine: Machine) -> None:
-    cgroup_v2(machine, cpu_stat="usage_usec 1\n")
-    data, reasons = machine.tick(CgroupCollector(clock=machine, root=machine.root))
-    known = {key: value for key, value in data.items() if value is not None}
-    assert known == {"version": 2}
-    assert reasons["limit_bytes"] == "no memory limit is set"
-    assert "does not exist" in reasons["usage_bytes"]
-
-
-def test_cgroup_files_that_were_missing_are_looked_for_with_the_limits(machine: Machine) -> None:
-    cgroup_v2(machine, cpu_stat="usage_usec 1\n")
-    collector = CgroupCollector(clock=machine, root=machine.root)
-    assert "does not exist" in machine.tick(collector)[1]["pids"]
-    cgroup_v2(machine, pids_current="7\n")
-    assert "does not exist" in machine.tick(collector, 9.0)[1]["pids"]
-    assert machine.tick(collector, 1.0)[0]["pids"] == 7
-    Path(machine.root, "cg/a/pids.current").write_text("many\n")
-    assert "holds no number" in machine.tick(collector, 1.0)[1]["pids"]
-    collector.stop()
-
-
-def test_cgroup_of_another_group_is_another_series(machine: Machine) -> None:
-    counted = "usage_usec 1\nnr_periods 10\nnr_throttled 1\nthrottled_usec 100000\n"
-    cgroup_v2(machine, cpu_stat=counted)
-    Path(machine.root, "cg/b").mkdir()
-    Path(machine.root, "cg/b/cpu.stat").write_text(counted.replace("100000", "900000"))
-    collector = CgroupCollector(clock=machine, root=machine.root)
-    machine.tick(collector)
-    assert machine.tick(collector, 1.0)[0]["throttled_percent"] == 0.0
-    machine.write(proc__self__cgroup="0::/b\n")
-    data, reasons = machine.tick(collector, 10.0)
-    assert data["throttled_seconds"] == 0.9
-    assert "first" in reasons["throttled_percent"]
-    collector.stop()
-
-
-def test_without_any_cgroup_the_probe_says_why(machine: Machine) -> None:
-    collector = CgroupCollector(clock=machine, root=machine.root)
-    assert "does not exist" in (collector.probe() or "")
-    with pytest.raises(UnavailableError):
-        collector.collect()
