@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from ..core.figures import ADDITIVE, KEYS, POINT, total
+from ..core.figures import ADDITIVE, KEYS, PEAK, POINT, total
 from ..core.model import JsonValue
 from ..core.recording import Fields, Recording, ShardRecords, mapping, number, text, whole
 from .schema import Attempt, Collection, Limit, Phase, Stretch, Subtest, Usage
@@ -21,7 +22,8 @@ _ORDER = ("setup", "call", "teardown")
 _EXTRAS = frozenset({"failure", "limits", "subtests"})
 #: Records that need the attempt they belong to.
 _LATER = frozenset({"stretch", "collection"})
-_SUMS, _POINT = frozenset(ADDITIVE), frozenset(POINT)
+_NUMBERS = frozenset({int, float})
+_SECONDS = tuple(key for key in KEYS if key.endswith("_seconds"))
 
 
 def seconds_from(shard: ShardRecords, fields: Fields, key: str) -> float | None:
@@ -33,18 +35,22 @@ def seconds_from(shard: ShardRecords, fields: Fields, key: str) -> float | None:
 def usage_of(fields: Fields) -> Usage:
     """Return the figures of a record; whatever is no number is left out."""
     figures = mapping(fields, "usage")
-    for key, value in figures.items():
-        if type(value) is int:
-            continue
-        if type(value) is not float or not math.isfinite(value):
-            # A recording may come from anywhere; of a run of 20,000 tests this is not worth a copy each.
-            return cast(
-                "Usage", {name: figures[name] for name in figures if number(figures, name) is not None}
-            )
+    if not _NUMBERS.issuperset(map(type, figures.values())) or not _is_finite(figures):
+        # A recording may come from anywhere; of a run of 20,000 tests this is not worth a copy each.
+        figures = {name: figures[name] for name in figures if number(figures, name) is not None}
+    for key in _SECONDS:
+        value = figures.get(key)
         if value:
             # A test cannot tell less than a microsecond; digits beyond would be half of a summary's size.
-            figures[key] = round(value, 6)
+            figures[key] = round(cast("float", value), 6)
     return cast("Usage", figures)
+
+
+def _is_finite(figures: Mapping[str, JsonValue]) -> bool:
+    try:
+        return math.isfinite(sum(cast("Mapping[str, float]", figures).values()))
+    except OverflowError:  # of an integer that is no float
+        return False
 
 
 @dataclass
@@ -278,17 +284,10 @@ def _together(usages: list[Usage]) -> Usage:
         return total(usages)
     first, second, third = cast("list[dict[str, float]]", usages)
     try:
-        return cast(
-            "Usage",
-            {
-                key: first[key] + second[key] + third[key]
-                if key in _SUMS
-                else third[key]
-                if key in _POINT
-                else max(first[key], second[key], third[key])
-                for key in KEYS
-            },
-        )
+        together = {key: first[key] + second[key] + third[key] for key in ADDITIVE}
+        together |= {key: third[key] for key in POINT}
+        together |= {key: max(first[key], second[key], third[key]) for key in PEAK}
+        return cast("Usage", together)
     except KeyError:  # as many keys, but others
         return total(usages)
 

@@ -142,15 +142,23 @@ def _end(recording: Recording) -> Fields:
 
 
 def _moments(recording: Recording) -> Iterator[float]:
+    """Yield the last moment of each shard, seconds from the run's start."""
     for shard in recording.shards:
+        last = -math.inf
         for fields in shard.records:
             for key in ("end", "monotonic"):
-                moment = seconds_from(shard, fields, key)
-                if moment is not None:
-                    yield moment
+                value = fields.get(key)
+                if value is not None and not (type(value) is float and value <= last):
+                    last = max(last, _or_never(number(fields, key)))
         for results in shard.collectors.values():
             if results.times:
-                yield results.times[-1] - shard.zero
+                last = max(last, results.times[-1])
+        if last > -math.inf:
+            yield last - shard.zero
+
+
+def _or_never(moment: float | None) -> float:
+    return -math.inf if moment is None else moment
 
 
 def _iso(wall: float | None) -> str:

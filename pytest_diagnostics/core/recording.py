@@ -26,6 +26,8 @@ MAX_FAILURES = 100
 def number(fields: Mapping[str, JsonValue], key: str) -> float | None:
     """Return a finite number, or None when there is none: a recording may come from anywhere."""
     value = fields.get(key)
+    if type(value) is float:  # nearly always
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -146,6 +148,9 @@ class ShardRecords:
     size: int = 0
     #: The run's start on the clock of this shard; subtract it to get seconds from the run's start.
     zero: float = 0.0
+    #: The records by kind, once somebody asked, and how many there were by then.
+    _by_kind: dict[str, list[Fields]] = field(default_factory=dict, repr=False, compare=False)
+    _sorted: int = field(default=0, repr=False, compare=False)
 
     def add(self, fields: Fields) -> None:
         """Take one record."""
@@ -164,7 +169,12 @@ class ShardRecords:
 
     def of_kind(self, kind: str) -> list[Fields]:
         """Return the records of one kind, in the order written."""
-        return [fields for fields in self.records if fields.get("kind") == kind]
+        if self._sorted != len(self.records):
+            self._sorted = len(self.records)
+            self._by_kind = {}
+            for fields in self.records:
+                self._by_kind.setdefault(text(fields, "kind"), []).append(fields)
+        return list(self._by_kind.get(kind, ()))
 
 
 @dataclass
