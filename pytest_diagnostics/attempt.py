@@ -22,10 +22,10 @@ class Attempt:
     """What is known of the test that runs."""
 
     item: pytest.Item
-    occurrence: int
-    number: int
     #: False for a test marked no_diagnostics.
     watched: bool
+    #: What names it in every record that belongs to it.
+    identity: Mapping[str, object]
     #: Whether it declares limits.
     limited: bool = False
     when: str = ""

@@ -134,6 +134,11 @@ class LiveCollectors:
         self._add(collector)
         self._added.append(collector.name)
 
+    @property
+    def has_added(self) -> bool:
+        """Whether the fixture added collectors that still run."""
+        return bool(self._added)
+
     def end_added(self, name: str | None = None) -> None:
         """End the fixture's collectors, or one of them."""
         for ending in [name] if name is not None else list(self._added):

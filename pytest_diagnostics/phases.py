@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,7 +103,8 @@ class PhaseHooks:
         """Account the teardown, then take what the failing phases asked for."""
         __tracebackhide__ = True
         # A collector that a fixture added may use what that fixture closes: it ends before any of them.
-        self.guard(self.live.end_added)
+        if self.live.has_added:
+            self.guard(self.live.end_added)
         self.guard(self._begin, "teardown")
         passed = False
         try:
@@ -161,18 +162,9 @@ class PhaseHooks:
 
     # -- inside
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> Mapping[str, object]:
         """Return what names the attempt that runs, for records that belong to it."""
-        attempt = self.attempt
-        if attempt is None:
-            return {}
-        return {
-            "nodeid": attempt.item.nodeid,
-            "occurrence": attempt.occurrence,
-            "attempt": attempt.number,
-            "worker": self.worker,
-            "pid": self.pid,
-        }
+        return self.attempt.identity if self.attempt is not None else {}
 
     def finish(self) -> None:
         """Write the phase that an interruption left without a report."""
@@ -191,8 +183,15 @@ class PhaseHooks:
     def _begin_attempt(self, item: pytest.Item) -> None:
         number = item.stash[_ATTEMPTS] = item.stash.get(_ATTEMPTS, 0) + 1
         watched = item.get_closest_marker("no_diagnostics") is None
-        self.attempt = Attempt(item, item.stash.get(_OCCURRENCE, 0), number, watched)
-        self.shard.append("test", {**self.identity(), "monotonic": self.clock.monotonic()})
+        identity = {
+            "nodeid": item.nodeid,
+            "occurrence": item.stash.get(_OCCURRENCE, 0),
+            "attempt": number,
+            "worker": self.worker,
+            "pid": self.pid,
+        }
+        self.attempt = Attempt(item, watched, identity)
+        self.shard.append("test", {**identity, "monotonic": self.clock.monotonic()})
         if watched:
             self.guard(self.live.begin_test, item)
             self.attempt.limited = bool(self.live.limits(item))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .core.model import JsonValue
     from .core.recording import Recording
 
+#: Tests of a summary that are encoded together.
+AT_A_TIME = 500
+
 
 def recording_of(
     run: RunDirectory | None,
@@ -77,8 +80,24 @@ def admit(summary: Summary, trouble: str) -> None:
 
 def write_summary(summary: Summary, run: RunDirectory) -> None:
     """Write ``summary.json``."""
-    text = json.dumps(summary, allow_nan=False, check_circular=False)
-    write_atomically(run.summary, text.encode("ascii") + b"\n")
+    write_atomically(run.summary, encoded(summary))
+
+
+def encoded(summary: Summary) -> bytearray:
+    """Return a summary as JSON, in memory once: that of a long run is larger than what it was made from."""
+    dumps = json.JSONEncoder(allow_nan=False, check_circular=False).encode
+    text = bytearray()
+    for key, value in summary.items():
+        text += (", " if text else "{").encode() + dumps(key).encode() + b": "
+        if isinstance(value, list):
+            text += b"["
+            for begin in range(0, len(value), AT_A_TIME):
+                text += (b", " if begin else b"") + dumps(value[begin : begin + AT_A_TIME])[1:-1].encode()
+            text += b"]"
+        else:
+            text += dumps(value).encode()
+    text += b"}\n"
+    return text
 
 
 def write_report(summary: Summary, path: Path) -> str:

@@ -54,7 +54,7 @@ class Files:
             cls._fchmod(fd, mode)
 
 
-def create_file(path: str, data: bytes = b"", mode: int = 0o600) -> None:
+def create_file(path: str, data: bytes | bytearray = b"", mode: int = 0o600) -> None:
     """Create a file exclusively and write ``data``; the mode is what was asked for, whatever the umask."""
     fd = Files.open(path, Files.CREATE, mode)
     try:
@@ -123,7 +123,7 @@ def read_file(path: str, limit: int) -> bytes:
         Files.close(fd)
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes | bytearray) -> None:
     """Write a file so that a reader sees the old content or the new, never a part; RecordingError if not.
 
     Nothing is synced to the disk: the promise is to survive the death of a process, not a loss of power.
