@@ -39,7 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.cassandra)
-            item.add_marker(pytest.mark.xdist_group("cassandra"))
+            if item.config.pluginmanager.hasplugin("xdist"):
+                item.add_marker(pytest.mark.xdist_group("cassandra"))
 
 
 @pytest.hookimpl(wrapper=True)

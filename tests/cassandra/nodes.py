@@ -41,6 +41,10 @@ class Process:
         self.begin = 0
 
     @property
+    def guard_pid(self) -> int | None:
+        return None if self._guard is None else self._guard.pid
+
+    @property
     def running(self) -> bool:
         return self._guard is not None and self._guard.poll() is None
 
