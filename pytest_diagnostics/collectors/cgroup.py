@@ -36,6 +36,7 @@ class CgroupCollector(LocalCollector):
     """
 
     default_name = "cgroup"
+    plain = True
     main_file = "self/cgroup"
 
     def __init__(

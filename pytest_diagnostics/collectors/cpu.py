@@ -37,6 +37,7 @@ class CPUCollector(LocalCollector):
     """
 
     default_name = "cpu"
+    plain = True
     main_file = "stat"
     takes_glance = True
 

@@ -49,6 +49,7 @@ class DiskCollector(LocalCollector):
     """
 
     default_name = "disk"
+    plain = True
     main_file = "self/mountinfo"
     REFRESH_SECONDS = 10.0
     MAX_PARTITIONS = 32

@@ -27,6 +27,7 @@ class MemoryCollector(LocalCollector):
     """
 
     default_name = "memory"
+    plain = True
     main_file = "meminfo"
     takes_glance = True
 

@@ -22,6 +22,7 @@ class MemoryBandwidthCollector(LocalCollector):
     """
 
     default_name = "memory_bandwidth"
+    plain = True
     main_file = "vmstat"
     takes_glance = True
 

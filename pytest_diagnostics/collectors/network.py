@@ -27,6 +27,7 @@ class NetworkCollector(LocalCollector):
     """
 
     default_name = "network"
+    plain = True
     main_file = "self/net/dev"
     #: Some machines have one for each container. All of them are in the totals.
     MAX_INTERFACES = 256

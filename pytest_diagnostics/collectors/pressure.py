@@ -40,6 +40,7 @@ class PressureCollector(LocalCollector):
     """
 
     default_name = "pressure"
+    plain = True
     main_file = "pressure/cpu"
     takes_glance = True
     MIN_SECONDS = 0.02

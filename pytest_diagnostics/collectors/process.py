@@ -61,6 +61,7 @@ class ProcessCollector(LocalCollector):
     """
 
     default_name = "process"
+    plain = True
     main_file = "self/stat"
     takes_glance = True
     MAX_CHILDREN = 20
@@ -318,6 +319,7 @@ class WorkersCollector(ProcessCollector):
     """
 
     default_name = "process"
+    plain = True
 
     def __init__(self, workers: Mapping[str, int]) -> None:
         """``workers`` is name -> process id and may change at any time."""

@@ -28,6 +28,7 @@ class DiagnosticCollector(ABC):
     aligned: ClassVar[bool] = False
     #: True promises that ``collect`` returns a new dict of what JSON can say (text keys, finite numbers), at
     #: most 64 KiB and 8 levels deep: then it is recorded as it is, without being looked through and copied.
+    #: A derived class promises it anew, or does not.
     plain: ClassVar[bool] = False
     #: Where collectors that write files of their own put them, relative to a directory they are given.
     root_dir: ClassVar[Path] = Path("diagnostics")

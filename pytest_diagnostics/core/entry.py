@@ -68,7 +68,8 @@ class Entry:
         calls = (collector.collect, collector.start, collector.stop)
         self.is_async = any(inspect.iscoroutinefunction(call) for call in calls)
         self.blocking = collector.blocking or self.is_async
-        self.plain = collector.plain
+        # Not inherited: a derived class may add what its base never returned.
+        self.plain = bool(vars(type(collector)).get("plain"))
         #: Whether the collector keeps what it collects, other than the manager does.
         self.stores = getattr(collector.store, "__func__", None) is not DiagnosticCollector.store
         self.timeout = _checked_timeout(collector.timeout, interval, self.name)

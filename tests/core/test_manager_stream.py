@@ -371,5 +371,22 @@ def test_plain_data_is_recorded_as_it_is() -> None:
     with DiagnosticManager([collector], interval=60.0) as manager:
         pass
 
-    assert [result.data for result in manager.get_results()] == collector.given
     assert all(r.data is given for r, given in zip(manager.get_results(), collector.given, strict=True))
+
+
+def test_a_derived_class_is_not_plain_unless_it_says_so() -> None:
+    class Plain(DiagnosticCollector):
+        blocking = False
+        plain = True
+
+        def collect(self) -> object:
+            return {"value": 1.5}
+
+    class Derived(Plain):
+        def collect(self) -> object:
+            return {"value": float("nan")}
+
+    with DiagnosticManager([Derived()], interval=60.0) as manager:
+        pass
+
+    assert [result.data for result in manager.get_results()] == [{"value": None}] * 2
