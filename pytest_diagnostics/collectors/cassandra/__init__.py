@@ -1,0 +1,1 @@
+"""What Cassandra and ScyllaDB say of their materialized views and secondary indexes."""
