@@ -31,7 +31,10 @@ class Bursts:
     def look(self, now: float) -> None:
         """Notice tests that have begun."""
         if self._wanted:
-            self.at = min(self.at, self._next_long(now))
+            for followed in self._follower.running:
+                since = followed.running_since
+                if since is not None and now < since + LONG_SECONDS < self.at:
+                    self.at = since + LONG_SECONDS
 
     def due(self, now: float) -> tuple[list[dict[str, JsonValue]], bool]:
         """Return what to tell of bursts that begin now, and whether to sample now."""

@@ -12,8 +12,10 @@ from ..core.recording import Fields, number, text, whole
 from ..storage import records
 from ..storage.files import Files
 
-#: Of what was appended since the last look, the end suffices: tests follow each other.
+#: Of what was appended since the last look, the end suffices: tests follow each other. Mostly a short one
+#: does; the long one is read where that holds nothing that says which test runs.
 TAIL_BYTES = 64 * 1024
+SHORT_TAIL_BYTES = 8 * 1024
 #: File systems note times in ticks of a clock: of milliseconds mostly, of two seconds at worst.
 SETTLED_NS = 2_100_000_000
 #: Shards of what only collects have no tests.
@@ -34,16 +36,13 @@ class Followed:
     pid: int
     #: The ``test`` record of the test that runs; None between tests.
     running: Fields | None = None
+    #: When it began, CLOCK_MONOTONIC.
+    running_since: float | None = None
     ended: bool = False
     #: Its shard is gone: what it wrote last, which may have been its end, nobody knows.
     removed: bool = False
     _offset: int = 0
     _inode: int = 0
-
-    @property
-    def running_since(self) -> float | None:
-        """When the running test began, CLOCK_MONOTONIC."""
-        return None if self.running is None else number(self.running, "monotonic")
 
     def told(self) -> dict[str, JsonValue] | None:
         """Return the running test for a record."""
@@ -63,7 +62,7 @@ class Followed:
         try:
             # Mostly nothing was: a look is cheaper than a read.
             status = Files.lstat(self.path)
-            if not self.removed and (status.st_ino, status.st_size) == (self._inode, self._offset):
+            if status.st_size == self._offset and status.st_ino == self._inode and not self.removed:
                 return
             self._inode = status.st_ino
             fd = Files.open(self.path, Files.READ)
@@ -77,30 +76,38 @@ class Followed:
             size = Files.fstat(fd).st_size
             if size < self._offset:
                 self._offset = 0  # removed and made again
-            begin = max(self._offset, size - TAIL_BYTES)
-            Files.lseek(fd, begin, os.SEEK_SET)
-            data = Files.read(fd, TAIL_BYTES)
+            offset = self._offset
+            for tail in (SHORT_TAIL_BYTES, TAIL_BYTES):
+                begin = max(offset, size - tail)
+                Files.lseek(fd, begin, os.SEEK_SET)
+                data = Files.read(fd, tail)
+                end = data.rfind(b"\n")
+                if end > 0:
+                    self._offset = begin + end + 1
+                if self._take(data, end) or begin == offset:
+                    return
         except OSError:
             return
         finally:
             Files.close(fd)
-        whole_lines = data.rpartition(b"\n")[0]
-        if whole_lines:
-            self._offset = begin + len(whole_lines) + 1
-            self._take(whole_lines)
 
-    def _take(self, data: bytes) -> None:
-        for line in reversed(data.split(b"\n")):
+    def _take(self, data: bytes, end: int) -> bool:
+        """Take in the lines before ``end``, the newest first; return whether one says which test runs."""
+        while end > 0:
+            start = data.rfind(b"\n", 0, end) + 1
+            line, end = data[start:end], start - 1
             if line.startswith(_END):
-                self.ended, self.running = True, None
-                return
+                self.ended, self.running, self.running_since = True, None, None
+                return True
             if line.startswith(_PHASE) and _TEARDOWN in line and _AMENDS not in line:
-                self.running = None
-                return
+                self.running = self.running_since = None
+                return True
             if line.startswith(_TEST):
                 with suppress(records.RecordError):
                     self.running = records.decode(line)
-                    return
+                    self.running_since = number(self.running, "monotonic")
+                    return True
+        return False
 
 
 class Follower:
@@ -112,26 +119,31 @@ class Follower:
         self._modified = -1
         self._wall_ns = time.time_ns
         self.processes: dict[str, Followed] = {}
+        #: Those that have not said that they ended.
+        self.running: list[Followed] = []
 
     def read_on(self) -> list[Followed]:
         """Take in what was appended; return the processes that are new."""
-        new = []
-        with suppress(OSError):
+        new: list[Followed] = []
+        try:
             modified = os.stat(self._directory).st_mtime_ns
             if modified != self._modified:
                 # What is made within the same tick of a coarse clock does not change the time again.
                 settled = self._wall_ns() - modified > SETTLED_NS
                 self._modified = modified if settled else -1
                 new = self._look_around()
-        for followed in self.processes.values():
-            if not followed.ended:
-                followed.read_on()
+        except OSError:
+            pass  # removed, or not reachable now: those that are known are read on
+        for followed in self.running:
+            followed.read_on()
+            if followed.ended:
+                self.running = [one for one in self.running if not one.ended]
         return new
 
     def began_test(self, pid: int) -> float | None:
         """Return when a process began its running test; None between tests."""
-        for followed in self.processes.values():
-            if followed.pid == pid and followed.running is not None:
+        for followed in self.running:
+            if followed.pid == pid and followed.running_since is not None:
                 return followed.running_since
         return None
 
@@ -145,5 +157,6 @@ class Follower:
                 continue
             followed = Followed(os.path.join(self._directory, name), role, int(digits))
             self.processes[name] = followed
+            self.running.append(followed)
             new.append(followed)
         return new

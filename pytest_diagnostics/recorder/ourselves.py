@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from ..core.model import JsonValue
-from .watched import Scheduled
+from .watched import Scheduled, counted_between
 
 #: The share of a delay that a cause has to cover.
 MOST = 0.5
@@ -13,20 +15,21 @@ class Ourselves:
     """What the scheduler has counted for this process, from one look to the next."""
 
     def __init__(self) -> None:
-        self._scheduled = Scheduled("self")
+        self._scheduled = Scheduled(os.getpid())
         self.look()
 
     def look(self) -> None:
         """Remember the counters."""
-        self._before = self._scheduled.running()
-        self._throttled_before = self._scheduled.throttled()
+        self._before = self._scheduled.read()
+        if not self._before or self._scheduled.throttled_until_now:
+            self._scheduled.throttled()
 
     def why_late(self, late: float, now: float) -> tuple[str, float, dict[str, JsonValue]]:
         """Return the kind of a gap that lasted ``late`` seconds until ``now``, its end and the evidence."""
-        running, wait = self._scheduled.running(), None
-        if running is not None and self._before is not None:
-            wait = running.wait - self._before.wait
-        throttled = self._scheduled.throttled() - self._throttled_before
+        counted = counted_between(self._before, self._scheduled.read())
+        wait = None if counted is None else counted[1]
+        throttled_before = self._scheduled.throttled_until_now
+        throttled = self._scheduled.throttled() - throttled_before
         kind = "recorder_stopped"
         if wait is not None and wait >= MOST * late:
             kind = "recorder_throttled" if throttled >= MOST * wait else "recorder_starved"

@@ -21,11 +21,11 @@ from .channel import Listener, Message, Talk, names_in, pid_in, timeout_in
 from .follow import Follower
 from .main import LAST_SECONDS, Desk, unwritten
 from .ourselves import Ourselves
+from .pace import LOOK_SECONDS, Pace
 from .plan import GIVEN_UP, Plan
 from .watched import Stall, Watched
 
-#: How often the watched processes are looked at, and how often while one of them is stopped.
-LOOK_SECONDS = 0.5
+#: How often the watched processes are looked at while one of them is stopped.
 STOPPED_LOOK_SECONDS = 0.05
 #: A look that comes later than this is told of, with its reason.
 LATE_SECONDS = 0.5
@@ -57,12 +57,16 @@ class Service:
         #: Since when nobody is watched.
         self._alone_since = inf
         self._ourselves = Ourselves()
-        self._look_at = self._clock.monotonic()
+        self._pace = Pace(plan.interval)
         self._bursts = Bursts(self._follower, wanted=plan.burst, interval=plan.interval)
         self._given_up = os.path.join(plan.run, GIVEN_UP)
         self._finish: tuple[Talk, float] | None = None
         self._listener = listener
         self._poll = select.poll()
+        self._poll.register(self._pace, select.POLLIN)
+        #: What a poll returns when nothing but a tick was over.
+        self._nudged = [(self._pace.fileno(), select.POLLIN)]
+        session.recorder.sink.settled = self._pace.tick
         self._orders: dict[str, Callable[[Message, Talk], None]] = {
             "collect": self._collect,
             "fetch": self._fetch,
@@ -93,33 +97,45 @@ class Service:
 
     def _serve(self) -> str:
         while True:
-            pause = min(self._look_at, self._bursts.at) - self._clock.monotonic()
-            ready = dict(self._poll.poll(max(0.0, 1000 * pause)))
+            pause = min(self._pace.at, self._bursts.at) - self._clock.monotonic()
+            ready = self._poll.poll(max(0.0, 1000 * pause))
             now = self._clock.monotonic()
-            # Before anything is heard: what is watched from then on has the number of a closed connection.
-            gone = [one for one in self._watched.values() if one.fileno() in ready]
-            self._hear(ready, now)
+            if ready == self._nudged:
+                self._pace.take_nudge(now)
+            elif ready or self._talks:
+                self._attend(dict(ready), now)
             if self._finish is not None:
                 return "finished"
-            for watched in gone:
-                self._take_leave(watched)
-            if now >= self._look_at:
+            if now >= self._pace.at:
                 self._look(now)
             if self._is_over(now):
                 return "process ended"
-            self._sample_densely(now)
+            if now >= self._bursts.at:
+                self._sample_densely(now)
+
+    def _attend(self, ready: dict[int, int], now: float) -> None:
+        # Before anything is heard: what is watched from then on has the number of a closed connection.
+        if self._pace.fileno() in ready:
+            self._pace.take_nudge(now)
+        gone = [one for one in self._watched.values() if one.fileno() in ready]
+        self._hear(ready, now)
+        if self._finish is None:
+            for watched in gone:
+                self._take_leave(watched)
 
     def _look(self, now: float) -> None:
-        late = now - self._look_at
+        late = now - self._pace.at
         if late >= LATE_SECONDS:
             self._gap(*self._ourselves.why_late(late, now))
         self._ourselves.look()
-        for desk in (self.session, *self._desks.values()):
-            desk.shard.flush()  # even if a collector hangs in the thread that would
+        self.session.shard.flush()  # even if a collector hangs in the thread that would
+        for desk in self._desks.values():
+            desk.shard.flush()
         self._read_on()
         pause = LOOK_SECONDS
         for watched in list(self._watched.values()):
-            for stall in watched.look(now, self._follower.began_test(watched.pid)):
+            stall = watched.look(self._follower)
+            if stall is not None:
                 self._tell_stall(stall, watched)
             if watched.is_stopped:
                 pause = STOPPED_LOOK_SECONDS
@@ -127,10 +143,11 @@ class Service:
                 pause = min(pause, BLIND_LOOK_SECONDS)
                 if not watched.is_there():
                     self._take_leave(watched)
-        if os.getppid() == self.plan.pid or self._is_given_up():
+        # Not os.path.exists: a stat that finds nothing, as nearly always, raises.
+        if os.getppid() == self.plan.pid or os.access(self._given_up, os.F_OK):
             self._watched.clear()
             self._alone_since = -inf
-        self._look_at = now + pause
+        self._pace.looked(now, pause)
         self._bursts.look(now)
 
     def _is_over(self, now: float) -> bool:
@@ -139,9 +156,6 @@ class Service:
             return self.plan.pid not in self._watched
         self._alone_since = inf if self._watched else min(self._alone_since, now)
         return now - self._alone_since >= REPLACEMENT_SECONDS
-
-    def _is_given_up(self) -> bool:
-        return os.path.exists(self._given_up)
 
     # -- the watched processes
 
@@ -166,7 +180,8 @@ class Service:
     def _take_leave(self, watched: Watched) -> None:
         """Tell how a process ended, unless it said so itself."""
         ending = watched.ending()
-        for stall in watched.last_words():
+        stall = watched.last_words()
+        if stall is not None:
             self._tell_stall(stall, watched)
         self._read_on()
         self._forget(watched)
@@ -214,8 +229,6 @@ class Service:
     # -- long tests
 
     def _sample_densely(self, now: float) -> None:
-        if now < self._bursts.at:
-            return
         self._read_on()
         begun, sample = self._bursts.due(now)
         for told in begun:
@@ -360,8 +373,9 @@ class Service:
         talk, timeout = self._finish if self._finish is not None else (None, LAST_SECONDS)
         now = self._clock.monotonic()
         for watched in self._watched.values():
-            for stall in (*watched.look(now), *watched.last_words()):
-                self._tell_stall(stall, watched)
+            for stall in (watched.look(), watched.last_words()):
+                if stall is not None:
+                    self._tell_stall(stall, watched)
         deadline = now + timeout
         desks = (*self._desks.values(), self.session)
         for desk in desks:

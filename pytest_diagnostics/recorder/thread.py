@@ -46,11 +46,12 @@ class ThreadRecorder:
         chosen = list(collectors)
         #: Collectors that never wait for anything.
         self.quick = [collector.name for collector in chosen if not collector.blocking]
+        self.sink = ShardSink(shard)
         self.manager = DiagnosticManager(
             chosen,
             interval,
             handler,
-            sinks=(ShardSink(shard), *sinks),
+            sinks=(self.sink, *sinks),
             processors=processors,
             name="diagnostics",
             max_history=KEPT_RESULTS,

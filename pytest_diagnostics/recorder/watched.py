@@ -6,7 +6,6 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -18,6 +17,7 @@ from ..storage.alive import start_ticks
 from ..system import parsers
 from ..system.cgroup import Cgroup, throttled_seconds
 from ..system.procfs import Files, KeptFile
+from .follow import Follower
 from .lock import InterpreterLock
 
 #: Shorter stretches are not told of.
@@ -33,6 +33,12 @@ GIL_WAKES = (80.0, 210.0)
 GIL_RUN_SHARE = 0.1
 #: Where it cannot be seen what the thread waits for, only what is surely too little for a loop in Python.
 GIL_SECONDS_A_WAKE = 30e-6
+
+
+#: States of a process that has ended.
+_ENDED = (b"Z", b"X")
+#: No second run, none waited, no CPU given.
+_NOTHING = (0.0, 0.0, 0)
 
 
 class Stall(NamedTuple):
@@ -72,43 +78,56 @@ class _Open:
         return Stall(self.kind, self.start, self.end, evidence)
 
 
-class Running(NamedTuple):
-    """What the scheduler has counted for a process' main thread: /proc/<pid>/schedstat."""
+def counted_between(before: bytes, after: bytes) -> tuple[float, float, int] | None:
+    """Return what two schedstats differ by: seconds run, seconds waited, how often a CPU was given.
 
-    run: float
-    wait: float
-    slices: int
+    None where one of them was not read.
+    """
+    try:
+        run, wait, slices = (
+            int(new) - int(old) for old, new in zip(before.split(), after.split(), strict=True)
+        )
+    except ValueError:
+        return None
+    return run / 1e9, wait / 1e9, slices
 
 
 class Scheduled:
     """Reads how long a process' main thread ran and waited for a CPU, and its group's throttling."""
 
-    def __init__(self, pid: int | str) -> None:
-        self._schedstat = KeptFile(f"/proc/{pid}/schedstat")
-        group = Cgroup(None if pid == "self" else int(pid))
+    def __init__(self, pid: int) -> None:
+        # No test runs here that could close it: its identity need not be checked with each read.
+        try:
+            self._schedstat = os.open(f"/proc/{pid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._schedstat = -1
+        group = Cgroup(pid)
         path = group.throttling_file()
         self._cpu_stat = None if path is None else KeptFile(path, group.throttling_prefix())
+        #: What ``throttled`` returned last. As long as that is 0 there was no quota, or none was reached:
+        #: it need not be read before the process has waited.
+        self.throttled_until_now = 0.0
+        self.throttled()
 
-    def running(self) -> Running | None:
-        """Return the counters; None where the kernel does not count."""
+    def read(self) -> bytes:
+        """Return /proc/<pid>/schedstat; empty where the kernel does not count."""
         try:
-            run, wait, slices = self._schedstat.read().split()
-        except (UnavailableError, OSError, ValueError):
-            return None
-        return Running(int(run) / 1e9, int(wait) / 1e9, int(slices))
+            return os.pread(self._schedstat, 128, 0)
+        except OSError:
+            return b""
 
     def throttled(self) -> float:
         """Return for how long the group was throttled, all CPUs together; 0 where there is no quota."""
         if self._cpu_stat is not None:
-            try:
-                return throttled_seconds(self._cpu_stat.read()) or 0.0
-            except (UnavailableError, OSError):
-                pass
-        return 0.0
+            with suppress(UnavailableError, OSError):
+                self.throttled_until_now = throttled_seconds(self._cpu_stat.read()) or 0.0
+        return self.throttled_until_now
 
     def close(self) -> None:
         """Close what is kept."""
-        self._schedstat.close()
+        if self._schedstat >= 0:
+            os.close(self._schedstat)
+            self._schedstat = -1
         if self._cpu_stat is not None:
             self._cpu_stat.close()
 
@@ -129,21 +148,21 @@ class Watched:
         self._pidfd = pidfd if pidfd >= 0 else _pidfd(pid)
         self._started = start_ticks(pid) if pidfd < 0 else started
         if started is not None and self._started != started:
-            self.close()
+            self._let_go()
             raise ProcessLookupError(f"process {pid} is another one by now")
         self._stat = KeptFile(f"/proc/{pid}/stat", b"%d (" % pid)
         self._scheduled = Scheduled(pid)
         self._groups = Cgroup(pid)
         self._lock = InterpreterLock(pid)
-        self._before = self._scheduled.running()
-        self._throttled_before = self._scheduled.throttled()
+        self._counted = self._scheduled.read()
+        self._monotonic = SystemClock().monotonic
         self._looked: float | None = None
         self._open: _Open | None = None
-        self.rss_bytes: int | None = None
-        self.rss_at: float | None = None
+        #: The latest two contents of its stat file before it ended, with their moments, the newest last:
+        #: it may be read after the process has given its memory back and before it is a zombie.
+        self._stats: tuple[tuple[float, bytes], ...] = ()
         self._kills_before = self._oom_kills()
-        for _ in self.look(SystemClock().monotonic()):
-            pass  # the first look tells of no stretch, but of the memory held
+        self.look()  # tells of no stretch, but of the memory held
 
     @staticmethod
     def missed(pid: int, role: str) -> dict[str, JsonValue]:
@@ -174,42 +193,39 @@ class Watched:
         """Whether it was stopped when last looked at."""
         return self._open is not None and self._open.kind == "stopped"
 
-    def look(self, now: float, wrote: float | None = None) -> Iterator[Stall]:
-        """Compare with the last look; yield the stretch that ended, if one did.
+    def look(self, follower: Follower | None = None) -> Stall | None:
+        """Compare with the last look; return the stretch that ended, if one did.
 
-        ``wrote`` is a moment at which the process is known to have run, such as the start of its test.
+        The ``follower`` knows a moment at which the process ran for certain: the start of its test.
         """
         try:
             stat = self._stat.read()
         except (UnavailableError, OSError):
-            return
-        # The name may hold anything: fields are counted from behind it. 3 is the state, 24 the RSS.
-        fields = stat.rpartition(b")")[2].split(None, 22)
-        if len(fields) < 22:
-            return
-        state, pages = fields[0], int(fields[21])
-        if pages:  # a zombie has given its memory back
-            self.rss_bytes, self.rss_at = pages * self._PAGE, now
-        before, self._before = self._before, self._scheduled.running()
-        throttled_before, self._throttled_before = self._throttled_before, self._scheduled.throttled()
-        since, self._looked = self._looked, now
+            return None
+        # The name may hold anything: fields are counted from behind it. The first is the state.
+        at = stat.rfind(b")") + 2
+        state = stat[at : at + 1]
+        before, self._counted = self._counted, self._scheduled.read()
+        # After the read: who looks may have had to wait before it, for the same reason.
+        since, self._looked = self._looked, self._monotonic()
+        now = self._looked
+        if state not in _ENDED:
+            self._stats = (*self._stats[-1:], (now, stat))
         if since is None or now <= since:
-            return
-        latest = _Open("", since, now, throttled=self._throttled_before - throttled_before)
-        if before is not None and self._before is not None:
-            latest.run = self._before.run - before.run
-            latest.wait = self._before.wait - before.wait
-            latest.wakes = self._before.slices - before.slices
-        latest.kind = self._kind(state, latest)
-        if self._open is None or self._open.kind != latest.kind:
+            return None
+        counted = _NOTHING if before == self._counted else counted_between(before, self._counted)
+        latest = self._stretch(state, since, now, counted or _NOTHING)
+        if latest is None and self._open is None:
+            return None  # as nearly always
+        if latest is not None and (self._open is None or self._open.kind != latest.kind):
             # It did not begin with the last look, and goes on: what was lost was lost at the end.
+            wrote = None if follower is None else follower.began_test(self.pid)
             latest.start = max(since, latest.began(wrote))
-        yield from self._extend(latest)
+        return self._extend(latest)
 
-    def last_words(self) -> Iterator[Stall]:
-        """Yield the stretch that was open when the process ended."""
-        if self._open is not None:
-            yield from self._close()
+    def last_words(self) -> Stall | None:
+        """Return the stretch that was open when the process ended."""
+        return self._extend(None)
 
     def ending(self) -> dict[str, JsonValue]:
         """Return how the process ended, as far as the kernel tells; call it at once after the end.
@@ -234,65 +250,87 @@ class Watched:
                 told["signal"] = _signal_name(number)
             else:
                 told["exit_code"] = status >> 8 & 0xFF
-        told.update(last_rss_bytes=self.rss_bytes, last_rss_monotonic=self.rss_at)
+        told.update(self._last_rss())
         after = self._oom_kills()
         told["oom_kills"] = {
             key: [count, after[key]] for key, count in self._kills_before.items() if key in after
         }
         return told
 
+    def _last_rss(self) -> dict[str, JsonValue]:
+        for moment, stat in reversed(self._stats):
+            # Field 24, the state being 3.
+            fields = stat.rpartition(b")")[2].split(None, 22)
+            if len(fields) > 21 and int(fields[21]):
+                return {"last_rss_bytes": int(fields[21]) * self._PAGE, "last_rss_monotonic": moment}
+        return {"last_rss_bytes": None, "last_rss_monotonic": None}
+
     def close(self) -> None:
         """Close what is kept open."""
+        self._let_go()
+        self._stat.close()
+        self._scheduled.close()
+
+    # -- inside
+
+    def _let_go(self) -> None:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
 
-    # -- inside
+    def _stretch(
+        self, state: bytes, since: float, now: float, counted: tuple[float, float, int]
+    ) -> _Open | None:
+        """Return what kept the process from running since the last look; None when nothing did.
 
-    def _kind(self, state: bytes, latest: _Open) -> str:
+        ``counted`` are the seconds its main thread ran and waited for a CPU, and the times it was given one.
+        """
+        run, wait, wakes = counted
+        seconds = now - since
+        waited = wait >= WAITING_SHARE * seconds
+        throttled = self._scheduled.throttled_until_now
+        if waited or throttled:
+            throttled = self._scheduled.throttled() - throttled
         if state in (b"T", b"t"):
-            return "stopped"
-        seconds = latest.end - latest.start
-        if latest.wait >= WAITING_SHARE * seconds:
-            return "throttled" if latest.throttled >= 0.5 * latest.wait else "starved"
-        wakes = latest.wakes / seconds
-        if (
-            GIL_WAKES[0] <= wakes <= GIL_WAKES[1]
-            and latest.run <= GIL_RUN_SHARE * seconds
-            and self._waits_for_lock(latest)
+            kind = "stopped"
+        elif waited:
+            kind = "throttled" if throttled >= 0.5 * wait else "starved"
+        elif (
+            GIL_WAKES[0] * seconds <= wakes <= GIL_WAKES[1] * seconds
+            and run <= GIL_RUN_SHARE * seconds
+            and self._waits_for_lock(run, wakes)
         ):
-            return "gil"
-        return ""
+            kind = "gil"
+        else:
+            return None
+        return _Open(kind, since, now, wait=wait, run=run, throttled=throttled, wakes=wakes)
 
-    def _waits_for_lock(self, latest: _Open) -> bool:
+    def _waits_for_lock(self, run: float, wakes: int) -> bool:
         """Whether the main thread waits for the interpreter's lock, as far as may be seen."""
         awaited = self._lock.is_awaited()
         if awaited is not None:
             return awaited
-        if latest.run > GIL_SECONDS_A_WAKE * latest.wakes:
+        if run > GIL_SECONDS_A_WAKE * wakes:
             return False
         try:
             return b"futex" in Files.read_short(f"/proc/{self.pid}/wchan")
         except (UnavailableError, OSError):
             return False
 
-    def _extend(self, latest: _Open) -> Iterator[Stall]:
+    def _extend(self, latest: _Open | None) -> Stall | None:
+        """Go on with the open stretch if ``latest`` is of its kind; else return it, if it was notable."""
         current = self._open
-        if current is not None and current.kind == latest.kind:
+        if current is not None and latest is not None and current.kind == latest.kind:
             current.end = latest.end
             current.run += latest.run
             current.wait += latest.wait
             current.throttled += latest.throttled
             current.wakes += latest.wakes
-            return
-        if current is not None:
-            yield from self._close()
-        self._open = latest if latest.kind else None
-
-    def _close(self) -> Iterator[Stall]:
-        current, self._open = self._open, None
+            return None
+        self._open = latest
         if current is not None and current.end - current.start >= NOTABLE_SECONDS[current.kind]:
-            yield current.closed()
+            return current.closed()
+        return None
 
     def _zombie_status(self) -> int | None:
         try:
@@ -301,7 +339,7 @@ class Watched:
         except (UnavailableError, OSError):
             return None
         fields = stat.rpartition(b")")[2].split()
-        if fields[0] not in (b"Z", b"X") or len(fields) < 50:
+        if fields[0] not in _ENDED or len(fields) < 50:
             return None
         if self._started is not None and int(fields[19]) != self._started:
             return None

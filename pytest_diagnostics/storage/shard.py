@@ -13,7 +13,7 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Protocol
 
 from ..core.clock import Pid, SystemClock
@@ -143,7 +143,7 @@ class ShardWriter:
 
     def flush(self) -> None:
         """Write what is gathered, and what had to be kept in memory if that is possible now."""
-        if self._pid == Pid.current():
+        if (self._gathered or self._queue) and self._pid == Pid.current():
             with self._lock:
                 self._write_gathered()
                 self._drain()
@@ -378,6 +378,8 @@ class ShardSink:
     def __init__(self, shard: Shard) -> None:
         """Write to ``shard``."""
         self._shard = shard
+        #: Called in the manager's thread when the results of a tick are written.
+        self.settled: Callable[[], None] | None = None
 
     def write(self, record: Record) -> None:
         """Write one record of a manager, if its kind is worth a line."""
@@ -390,6 +392,8 @@ class ShardSink:
     def settle(self) -> None:
         """Write the results of a tick together."""
         self._shard.flush()
+        if self.settled is not None:
+            self.settled()
 
     def close(self) -> None:
         """Write what had to be kept in memory; whoever made the shard closes it."""

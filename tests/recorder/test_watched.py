@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from pytest_diagnostics.recorder.follow import Follower
+from pytest_diagnostics.recorder.follow import SHORT_TAIL_BYTES, Follower
+from pytest_diagnostics.recorder.pace import LOOK_SECONDS, TICK_SECONDS, Pace
 from pytest_diagnostics.recorder.watched import Watched
+from pytest_diagnostics.storage import records
 from pytest_diagnostics.storage.alive import start_ticks
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -72,3 +76,38 @@ def test_a_shard_that_is_made_within_the_same_tick_of_the_clock_is_noticed(tmp_p
     (tmp_path / "gw1-101.jsonl").touch()
     os.utime(tmp_path, ns=(modified, modified))
     assert [one.role for one in follower.read_on()] == ["gw1"]
+
+
+def test_the_running_test_is_found_behind_more_than_a_short_tail_holds(tmp_path: Path) -> None:
+    shard = tmp_path / "gw0-100.jsonl"
+    test, _ = records.encode_leniently("test", {"nodeid": "test_it", "monotonic": 7.5})
+    shard.write_bytes(test + b'{"noise":"%s"}\n' % (b"x" * 2 * SHORT_TAIL_BYTES))
+    follower = Follower(str(tmp_path))
+    follower.read_on()
+    assert follower.began_test(100) == 7.5
+
+
+def test_a_look_goes_with_the_tick_that_comes_at_about_its_time() -> None:
+    pace = Pace(LOOK_SECONDS)
+    pace.tick()
+    assert select.select([pace], [], [], 0)[0] == [pace]
+    now = time.monotonic()
+    pace.take_nudge(now)
+    assert pace.at <= now
+    pace.looked(now, LOOK_SECONDS)
+    assert LOOK_SECONDS < pace.at - now <= LOOK_SECONDS + TICK_SECONDS
+    pace.tick()
+    assert select.select([pace], [], [], 0)[0] == []
+
+
+def test_a_look_waits_for_no_tick_that_does_not_come() -> None:
+    pace = Pace(LOOK_SECONDS)
+    now = time.monotonic()
+    pace.looked(now, LOOK_SECONDS)
+    assert pace.at == now + LOOK_SECONDS
+
+
+def test_a_process_that_is_no_longer_watched_leaves_no_descriptor_behind() -> None:
+    before = os.listdir("/proc/self/fd")
+    Watched(os.getpid(), "main").close()
+    assert os.listdir("/proc/self/fd") == before
