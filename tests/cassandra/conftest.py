@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cassandra import launcher
+from tests.cassandra.container import Container
 from tests.cassandra.jars import MissingError
 from tests.cassandra.launcher import Cluster
 from tests.cassandra.running import Running, named_cluster
@@ -32,6 +33,9 @@ REQUIRED = "PYTEST_DIAGNOSTICS_REQUIRE_CASSANDRA"
 HERE = Path(__file__).parent
 TAIL_LINES = 60
 
+#: What a test may be given; only a Cluster has nodes to end.
+Server = Cluster | Container | Running
+
 numbers = itertools.count(1)
 
 
@@ -41,6 +45,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.cassandra)
             if item.config.pluginmanager.hasplugin("xdist"):
                 item.add_marker(pytest.mark.xdist_group("cassandra"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Skip what a fixture cannot be had for."""
+    try:
+        return (yield)
+    except MissingError as problem:
+        pytest.skip(str(problem))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -71,47 +84,50 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def shared_cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster | Running]:
-    """Give one node, or the cluster that PYTEST_DIAGNOSTICS_CASSANDRA names."""
+def shared_cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Give the cluster that PYTEST_DIAGNOSTICS_CASSANDRA names, else one node of ours, else a container."""
+    launcher.require_driver()
     named = named_cluster()
     if named is not None:
         yield named
         return
     version = launcher.default_version()
-    with start(tmp_path_factory, {"version": version}) as cluster:
+    with of_our_own(tmp_path_factory.mktemp("cassandra"), version) as cluster:
         yield cluster
 
 
+def of_our_own(folder: Path, version: str) -> Cluster | Container:
+    """Return a node from jars, or in a container where there is no other way."""
+    reason = launcher.missing(version)
+    if reason is None:
+        return Cluster(version, directory=folder)
+    try:
+        return Container(folder, version)
+    except MissingError as problem:
+        raise MissingError(f"{reason}; {problem}") from problem
+
+
 @pytest.fixture(scope="module")
-def cassandra(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cluster | Running]:
+def cassandra(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Give the shared node, or the cluster of the parameter: a version, or the arguments of Cluster."""
     wanted = getattr(request, "param", None)
     if wanted is None:
         yield request.getfixturevalue("shared_cassandra")
         return
-    with start(tmp_path_factory, {"version": wanted} if isinstance(wanted, str) else wanted) as cluster:
+    arguments = {"version": wanted} if isinstance(wanted, str) else wanted
+    with Cluster(directory=tmp_path_factory.mktemp("cassandra"), **arguments) as cluster:
         yield cluster
 
 
-def start(factory: pytest.TempPathFactory, arguments: dict[str, object]) -> Cluster:
-    """Return a cluster that keeps its logs with pytest's other temporary files."""
-    try:
-        return Cluster(directory=factory.mktemp("cassandra"), **arguments)  # type: ignore[arg-type]
-    except MissingError as problem:
-        pytest.skip(str(problem))
-
-
 @pytest.fixture
-def session(cassandra: Cluster | Running) -> Iterator[Session]:
+def session(cassandra: Server) -> Iterator[Session]:
     """Give a driver session of the test's own."""
     with cassandra.session() as session:
         yield session
 
 
 @pytest.fixture
-def keyspace(cassandra: Cluster | Running, session: Session) -> Iterator[str]:
+def keyspace(cassandra: Server, session: Session) -> Iterator[str]:
     """Give the name of a new keyspace, with one replica of each row; it is dropped after the test."""
     name = f"t{os.getpid()}_{next(numbers)}"
     session.execute(

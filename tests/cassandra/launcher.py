@@ -48,6 +48,14 @@ def missing(version: str = DEFAULT_VERSION) -> str | None:
     return None
 
 
+def prepare(version: str = DEFAULT_VERSION) -> Path:
+    """Return the folder of a version's jars, fetched by now; raise MissingError where it cannot start."""
+    reason = missing(version)
+    if reason:
+        raise jars.MissingError(reason)
+    return jars.find(version)
+
+
 def default_version() -> str:
     """Return 5.0.8, or the version of CASSANDRA_HOME where nothing else can be had."""
     installed = jars.installed()
@@ -145,9 +153,7 @@ class Cluster:
     ) -> None:
         if not 1 <= nodes <= MOST_NODES:
             raise ValueError(f"1 to {MOST_NODES} nodes, not {nodes}")
-        reason = missing(version)
-        if reason:
-            raise jars.MissingError(reason)
+        library = prepare(version)
         self.version, self.port = version, settings.NATIVE_PORT
         self._owned = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="cassandra-"))
@@ -155,7 +161,7 @@ class Cluster:
         self.addresses = self._addresses.all
         self.nodes: list[Node] = []
         for address, jmx_port in zip(self.addresses, self._addresses.jmx_ports, strict=True):
-            node = Node(version, address, jmx_port, self.directory / address)
+            node = Node(version, library, address, self.directory / address, jmx_port=jmx_port)
             node.configure(self.addresses[0], config or {}, heap_mebibytes)
             self.nodes.append(node)
 

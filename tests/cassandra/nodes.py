@@ -139,10 +139,10 @@ class Process:
 class Node(Process):
     """A Cassandra node and its files."""
 
-    def __init__(self, version: str, address: str, jmx_port: int, base: Path) -> None:
+    def __init__(self, version: str, library: Path, address: str, base: Path, *, jmx_port: int) -> None:
         self.version, self.address, self.jmx_port, self.base = version, address, jmx_port, base
         self.data = base / "data"
-        self._library = jars.find(version)
+        self._library = library
         super().__init__([], base / "output.log")
 
     def configure(self, seed: str, overrides: Mapping[str, object], heap_mebibytes: int) -> None:

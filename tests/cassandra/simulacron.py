@@ -40,6 +40,7 @@ class Simulacron:
 
     def __init__(self, nodes: int = 1, *, version: str = "4.0.0", directory: Path | None = None) -> None:
         require_driver()
+        java, _ = jars.java()
         jar = jars.fetch(ARTIFACT) / f"{ARTIFACT.name}-{ARTIFACT.version}.jar"
         self._version, self._owned = version, directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="simulacron-"))
@@ -48,7 +49,7 @@ class Simulacron:
         self._http = f"http://127.0.0.1:{self._addresses.jmx_ports[0]}"
         self.process = Process(
             [
-                jars.java()[0],
+                java,
                 *("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
                 *("-jar", str(jar), "-t", "127.0.0.1", "-i", self.addresses[0]),
                 *("-p", str(self._addresses.jmx_ports[0])),

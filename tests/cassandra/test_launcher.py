@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cassandra.launcher import VERSIONS, Cluster
+from tests.cassandra.launcher import VERSIONS, Cluster, prepare
 from tests.cassandra.nodes import START_TIMEOUT_SECONDS, StartError
-from tests.cassandra.running import Running
 
 if TYPE_CHECKING:
     from cassandra.cluster import Session
+
+    from tests.cassandra.conftest import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 30.0
@@ -47,6 +48,7 @@ RUN = """
 @pytest.fixture
 def waiting_run(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
     """Give a run of pytest, the process of the node that it has started, and that of the node's guard."""
+    prepare()
     lines = [line[4:] for line in RUN.format(here=str(tmp_path)).splitlines()]
     (tmp_path / "test_waits.py").write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
@@ -109,7 +111,7 @@ def test_a_keyspace_is_new_and_writable(session: Session, keyspace: str) -> None
     assert [row.k for row in session.execute(f"SELECT k FROM {keyspace}.t")] == [7]
 
 
-def test_a_cluster_runs_beside_another(cassandra: Cluster | Running, tmp_path: Path) -> None:
+def test_a_cluster_runs_beside_another(cassandra: Server, tmp_path: Path) -> None:
     with Cluster(directory=tmp_path, config={"cluster_name": "other"}) as other:
         assert not set(other.addresses) & set(cassandra.addresses)
         for cluster in (cassandra, other):
