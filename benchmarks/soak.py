@@ -1,10 +1,11 @@
 """Whether anything grows over a long run: memory, descriptors, threads, of pytest and of its recorder.
 
-    python benchmarks/soak.py [--tests N] [--seconds M] [off] [process] [thread] [library]
+    python benchmarks/soak.py [--tests N] [--seconds M] [off] [process] [thread] [lasting] [library]
 
 ``off``, ``process`` and ``thread`` run N tests that do nothing: without us, and with both kinds of recorder.
 What pytest holds is read by the process itself, a hundred times in all; what the recorder process holds is
-read from outside once a second. ``library`` has a manager collect every 0.1 s for M seconds. Slopes leave out
+read from outside once a second. ``lasting`` runs tests of five seconds each for M seconds, with a recorder
+process that samples every 0.1 s; ``library`` has a manager collect every 0.1 s for M seconds. Slopes leave out
 the first fifth, in which caches fill.
 """
 
@@ -25,6 +26,7 @@ from measure import pytest_command
 
 #: The part of a run in which caches fill.
 WARM_UP = 0.2
+LASTING_SECONDS = 5.0
 CONFTEST = """
 import os
 
@@ -77,6 +79,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="soak-") as name:
             if part == "library":
                 library(Path(name), options.seconds)
+            elif part == "lasting":
+                lasting(Path(name), options.seconds)
             else:
                 suite(Path(name), part, options.tests)
 
@@ -92,6 +96,32 @@ def suite(directory: Path, kind: str, tests: int) -> None:
     if kind != "off":
         ours = ("--diagnostics", f"--diagnostics-recorder={kind}", "--diagnostics-report=none")
     began = time.monotonic()
+    code, _, recorder = watched(directory, ours, tests)
+    seconds = time.monotonic() - began
+    lines = (directory / "held.txt").read_text().splitlines()
+    own = [Held(*map(float, line.split())) for line in lines]
+    show(f"{kind}: pytest, {tests:,} tests in {seconds:.0f} s, exit code {code}", own, "test")
+    if recorder:
+        show(f"{kind}: its recorder", recorder, "s")
+
+
+def lasting(directory: Path, seconds: float) -> None:
+    """Run tests that wait, beside a recorder process that samples ten times a second."""
+    count = max(1, round(seconds / LASTING_SECONDS))
+    (directory / "pytest.ini").write_text("[pytest]\n")
+    (directory / "test_lasting.py").write_text(
+        "import pytest, threading\n"
+        f"@pytest.mark.parametrize('n', range({count}))\n"
+        f"def test_lasting(n): threading.Event().wait({LASTING_SECONDS})\n"
+    )
+    code, own, recorder = watched(directory, ("--diagnostics", "--diagnostics-interval=0.1"), count)
+    show(f"lasting: pytest, {seconds:.0f} s at 0.1 s, exit code {code}", own, "s")
+    show("lasting: its recorder", recorder, "s")
+
+
+def watched(directory: Path, ours: Sequence[str], tests: int) -> tuple[int, list[Held], list[Held]]:
+    """Run pytest; return its exit code, and what it and its recorder process held, second by second."""
+    began = time.monotonic()
     pytest = subprocess.Popen(
         pytest_command(*ours),
         cwd=directory,
@@ -99,19 +129,17 @@ def suite(directory: Path, kind: str, tests: int) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    own: list[Held] = []
     recorder: list[Held] = []
     while pytest.poll() is None:
         time.sleep(1.0)
+        own += held(pytest.pid, time.monotonic() - began)
         for shard in directory.glob("pytest-diagnostics/runs/*/shards/recorder-*.jsonl"):
             pid = int(shard.stem.rpartition("-")[2])
             if pid != pytest.pid:  # of a thread of it
                 recorder += held(pid, time.monotonic() - began)
-    seconds = time.monotonic() - began
-    lines = (directory / "held.txt").read_text().splitlines()
-    own = [Held(*map(float, line.split())) for line in lines]
-    show(f"{kind}: pytest, {tests:,} tests in {seconds:.0f} s, exit code {pytest.returncode}", own, "test")
-    if recorder:
-        show(f"{kind}: its recorder", recorder, "s")
+    # The last seconds are those in which the run is summed up, not those of tests.
+    return pytest.returncode, own[:-2], recorder
 
 
 def library(directory: Path, seconds: float) -> None:
@@ -149,7 +177,7 @@ def show(what: str, found: Sequence[Held], per: str) -> None:
         print(f"| {what} | {name} | {first} | {last} | {slope:+.4g} {unit} | {per} |", flush=True)
 
 
-PARTS = ["off", "process", "thread", "library"]
+PARTS = ["off", "process", "thread", "lasting", "library"]
 
 if __name__ == "__main__":
     main()
