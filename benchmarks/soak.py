@@ -5,8 +5,8 @@
 ``off``, ``process`` and ``thread`` run N tests that do nothing: without us, and with both kinds of recorder.
 What pytest holds is read by the process itself, a hundred times in all; what the recorder process holds is
 read from outside once a second. ``lasting`` runs tests of five seconds each for M seconds, with a recorder
-process that samples every 0.1 s; ``library`` has a manager collect every 0.1 s for M seconds. Slopes leave out
-the first fifth, in which caches fill.
+process that samples every 0.1 s; ``library`` has a manager collect every 0.1 s for M seconds. Slopes leave
+out the first fifth, in which caches fill.
 """
 
 from __future__ import annotations
