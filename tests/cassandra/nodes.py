@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -145,7 +146,7 @@ class Node(Process):
         self._library = library
         super().__init__([], base / "output.log")
 
-    def configure(self, seed: str, overrides: Mapping[str, object], heap_mebibytes: int) -> None:
+    def configure(self, seed: str, overrides: Mapping[str, object], flags: Sequence[str]) -> None:
         """Write cassandra.yaml and logback.xml, and settle the command."""
         for folder in ("data", "logs", "tmp"):
             (self.base / folder).mkdir(parents=True, exist_ok=True)
@@ -157,7 +158,8 @@ class Node(Process):
             (self.base / name).write_text(settings.LOGBACK.format(level=level), encoding="utf-8")
         self.command = [
             jars.java()[0],
-            *settings.java_flags(self.version, self._library, self.base, heap_mebibytes),
+            *settings.java_flags(self.version, self._library, self.base),
+            *flags,
             f"-Dcassandra.jmx.local.port={self.jmx_port}",
             "-cp",
             f"{self.base}:{self._library}/*",
@@ -165,7 +167,26 @@ class Node(Process):
         ]
 
     def start(self, ready: str = READY, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
+        """Start, and wait until it takes connections."""
         super().start(ready, timeout_seconds)
+        try:
+            self.await_port(settings.NATIVE_PORT, timeout_seconds)
+        except BaseException:
+            self.kill()
+            raise
+
+    def await_port(self, port: int, timeout_seconds: float) -> None:
+        """Wait until a port accepts: Cassandra says that it starts to listen, and then does."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            try:
+                socket.create_connection((self.address, port), timeout_seconds).close()
+            except ConnectionRefusedError as refused:
+                if not self.running or time.monotonic() > deadline:
+                    raise StartError(f"port {port} of {self.address}: {refused}\n{self.tail()}") from refused
+                time.sleep(POLL_SECONDS)
+            else:
+                return
 
     def restart(self) -> None:
         """Start again with the same files, after a stop where it still runs."""

@@ -87,14 +87,12 @@ def access(version: str) -> list[str]:
     return flags
 
 
-def java_flags(version: str, library: Path, base: Path, heap_mebibytes: int) -> list[str]:
+def java_flags(version: str, library: Path, base: Path) -> list[str]:
     """Return the flags of a server whose files are below ``base``."""
     agents = sorted(library.glob("jamm-*.jar"))
     if not agents:
         raise jars.MissingError(f"no jamm-*.jar in {library}")
     return [
-        f"-Xms{heap_mebibytes}m",
-        f"-Xmx{heap_mebibytes}m",
         "-Xss512k",
         "-XX:+UseSerialGC",
         "-XX:MaxDirectMemorySize=256m",
