@@ -103,7 +103,7 @@ PARTS = [
     "report.html:write",
     "system.usage_linux:LinuxUsageReader.open",
     "system.usage_linux:LinuxUsageReader.close",
-    "system.peak:PeakOwner.open",
+    "system.peak:PeakOwner.begin",
     "system.peak:PeakOwner.close",
     "hosting:Hosting.start_thread",
 ]
