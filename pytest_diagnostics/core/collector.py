@@ -38,6 +38,9 @@ class DiagnosticCollector(ABC):
     #: When what ``collect`` just returned was read, in seconds on CLOCK_MONOTONIC; None: when the call began.
     #: For data that lay ready, and of which nothing is younger. A result carries this moment as its time.
     as_of: float | None = None
+    #: For how many seconds (up to 60) no tick asks again once this call ended: set by a ``collect`` that
+    #: finds its source slow. Such ticks are not missed ones; who asks for a collection has it all the same.
+    rest_seconds: float = 0.0
 
     def __init__(self, name: str | None = None, exception_handler: ExceptionHandler | None = None) -> None:
         """Name the collector (default: its class's name) and give it a handler (default: the manager's)."""

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from .protocols import Clock, Processor
     from .stream import RecordStream
 
+#: A collector may ask for a rest of no more than this.
+MAX_REST_SECONDS = 60.0
+
 
 @dataclass
 class _Failure:
@@ -149,6 +152,7 @@ class Executor:
                 raw = self._call(entry, entry.collector.collect)
                 as_of = entry.collector.as_of
                 moment = began if as_of is None else self._checked(as_of)
+                self._let_rest(entry)
                 bounded = as_it_is(raw) if entry.plain else bound(raw)
             except BaseException as exc:  # noqa: BLE001 - SystemExit of a collector must not end us either
                 late = entry.end()
@@ -169,6 +173,14 @@ class Executor:
         if 0 <= as_of <= self._clock.monotonic():
             return as_of
         raise ValueError(f"as_of is {as_of!r}: no moment on the monotonic clock that has passed")
+
+    def _let_rest(self, entry: Entry) -> None:
+        rest = entry.collector.rest_seconds
+        if rest == 0.0:
+            return
+        if not 0 < rest <= MAX_REST_SECONDS:
+            raise ValueError(f"rest_seconds is {rest!r}: no pause between 0 and {MAX_REST_SECONDS:g} s")
+        entry.not_before = self._clock.monotonic() + rest
 
     def _succeed(
         self, entry: Entry, moment: float, seconds: float, bounded: Bounded, raw: object, *, final: bool

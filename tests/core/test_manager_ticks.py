@@ -69,6 +69,43 @@ def test_data_cannot_be_of_a_moment_that_never_was(as_of: float) -> None:
     assert "as_of is" in str(sink.results[0].error)
 
 
+class Resting(ScriptedCollector):
+    """Finds its source slow, once."""
+
+    def __init__(self, *rests: float) -> None:
+        super().__init__()
+        self.rests = list(rests)
+
+    def collect(self) -> object:
+        self.rest_seconds = self.rests.pop(0) if self.rests else 0.0
+        return super().collect()
+
+
+def test_a_collector_that_finds_its_source_slow_is_not_asked_for_as_long_as_it_says() -> None:
+    manager, clock, sink = started(Resting(0.0, 2.5))
+    clock.advance(5.5)
+    manager.stop_collecting()
+
+    assert moments(sink)[:-1] == [0.0, 1.0, 4.0, 5.0]
+    assert manager.health("scripted").missed == 0
+
+
+def test_a_rest_is_no_excuse_when_somebody_asks() -> None:
+    manager, clock, _ = started(Resting(60.0))
+    clock.advance(1.5)
+
+    assert list(manager.collect_now(timeout=5.0)) == ["scripted"]
+    manager.stop_collecting()
+
+
+@pytest.mark.parametrize("rest", [-1.0, 61.0, float("nan")])
+def test_nobody_rests_backwards_or_for_ever(rest: float) -> None:
+    manager, _, sink = started(Resting(rest))
+    manager.stop_collecting()
+
+    assert "rest_seconds is" in str(sink.results[0].error)
+
+
 def test_forty_ticks_of_50_ms_take_two_seconds_though_each_takes_10_ms() -> None:
     enough = threading.Event()
     ticks: list[float] = []

@@ -121,6 +121,10 @@ class Connection:
         self._catalogs.clear()
         self._unanswered.clear()
 
+    def after_fork_in_child(self) -> None:
+        """Forget what only the parent has."""
+        self._lock, self._session, self._cluster = threading.Lock(), None, None
+
     def ask(self, queries: Iterable[Query], timeout: float = REQUEST_SECONDS) -> Answers:
         """Put each query to every node that has an answer of its own, one after another.
 

@@ -170,8 +170,10 @@ class Answers:
     ring: Ring
     #: Address -> its tables.
     catalogs: Mapping[str, Catalog]
-    #: When the poll began, CLOCK_MONOTONIC.
+    #: When the oldest of these answers was asked for, CLOCK_MONOTONIC.
     moment: float = 0.0
+    #: How many statements were sent for it.
+    asked: int = 0
 
     def reply(self, topic: str, node: str) -> Reply | None:
         """Return what a node said on a topic; None when it was not asked."""
