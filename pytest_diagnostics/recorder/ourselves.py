@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..core.model import JsonValue
-from .watched import Scheduled, counted_between
+from .scheduled import Scheduled, counted_between
 
 #: The share of a delay that a cause has to cover.
 MOST = 0.5

@@ -1,4 +1,4 @@
-"""When a recorder process looks at what it watches: twice a second, one of the looks right behind a tick."""
+"""When a recorder process looks at what it watches: behind a tick, and in between where that is too rare."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from math import inf
 
 from ..core.clock import SystemClock
 
-#: How often the watched processes are looked at.
+#: How often the watched processes are looked at, and how often as long as all of them are calm.
 LOOK_SECONDS = 0.5
+CALM_LOOK_SECONDS = 1.0
 #: How much later than that a look may come that goes with a tick.
 WITHIN_SECONDS = 0.01
 #: What a tick may take before the look is taken without waiting for its end.
@@ -53,8 +54,8 @@ class Pace:
 
     def looked(self, now: float, pause: float) -> None:
         """Let the next look be due ``pause`` seconds after ``now``, or behind the tick at about that time."""
-        if pause == LOOK_SECONDS:
+        if pause >= LOOK_SECONDS:
             until_tick = self._ticked_at + self._interval - now
-            if LOOK_SECONDS / 2 < until_tick <= LOOK_SECONDS + WITHIN_SECONDS:
+            if LOOK_SECONDS / 2 < until_tick <= pause + WITHIN_SECONDS:
                 pause = until_tick + TICK_SECONDS
         self.at = now + pause

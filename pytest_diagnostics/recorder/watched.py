@@ -15,10 +15,11 @@ from ..core.errors import UnavailableError
 from ..core.model import JsonValue
 from ..storage.alive import start_ticks
 from ..system import parsers
-from ..system.cgroup import Cgroup, throttled_seconds
+from ..system.cgroup import Cgroup
 from ..system.procfs import Files, KeptFile
 from .follow import Follower
 from .lock import InterpreterLock
+from .scheduled import Scheduled, counted_between
 
 #: Shorter stretches are not told of.
 NOTABLE_SECONDS: dict[str, float] = {"stopped": 0.3, "starved": 1.0, "throttled": 1.0, "gil": 1.0}
@@ -31,6 +32,9 @@ GIL_WAKES = (80.0, 210.0)
 #: It ran for 15 to 45 microseconds each time, up to a hundredth of a second altogether. Waiting for 5 ms in
 #: ``Event.wait`` (47 to 98) or ``queue.get`` (78 to 130) differs by no more than another machine does.
 GIL_RUN_SHARE = 0.1
+#: What a stall has begun to look like: so many wakes a second, or this share of the time without a CPU.
+ODD_WAKES = 15.0
+ODD_SHARE = 0.1
 #: Where it cannot be seen what the thread waits for, only what is surely too little for a loop in Python.
 GIL_SECONDS_A_WAKE = 30e-6
 
@@ -78,58 +82,11 @@ class _Open:
         return Stall(self.kind, self.start, self.end, evidence)
 
 
-def counted_between(before: bytes, after: bytes) -> tuple[float, float, int] | None:
-    """Return what two schedstats differ by: seconds run, seconds waited, how often a CPU was given.
-
-    None where one of them was not read.
-    """
-    try:
-        run, wait, slices = (
-            int(new) - int(old) for old, new in zip(before.split(), after.split(), strict=True)
-        )
-    except ValueError:
-        return None
-    return run / 1e9, wait / 1e9, slices
-
-
-class Scheduled:
-    """Reads how long a process' main thread ran and waited for a CPU, and its group's throttling."""
-
-    def __init__(self, pid: int) -> None:
-        # No test runs here that could close it: its identity need not be checked with each read.
-        try:
-            self._schedstat = os.open(f"/proc/{pid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            self._schedstat = -1
-        group = Cgroup(pid)
-        path = group.throttling_file()
-        self._cpu_stat = None if path is None else KeptFile(path, group.throttling_prefix())
-        #: What ``throttled`` returned last. As long as that is 0 there was no quota, or none was reached:
-        #: it need not be read before the process has waited.
-        self.throttled_until_now = 0.0
-        self.throttled()
-
-    def read(self) -> bytes:
-        """Return /proc/<pid>/schedstat; empty where the kernel does not count."""
-        try:
-            return os.pread(self._schedstat, 128, 0)
-        except OSError:
-            return b""
-
-    def throttled(self) -> float:
-        """Return for how long the group was throttled, all CPUs together; 0 where there is no quota."""
-        if self._cpu_stat is not None:
-            with suppress(UnavailableError, OSError):
-                self.throttled_until_now = throttled_seconds(self._cpu_stat.read()) or 0.0
-        return self.throttled_until_now
-
-    def close(self) -> None:
-        """Close what is kept."""
-        if self._schedstat >= 0:
-            os.close(self._schedstat)
-            self._schedstat = -1
-        if self._cpu_stat is not None:
-            self._cpu_stat.close()
+def _is_odd(seconds: float, wait: float, wakes: int) -> bool:
+    """Whether a stall may have begun in a stretch of which it is not the most part yet."""
+    if wait >= ODD_SHARE * seconds:
+        return True
+    return ODD_WAKES * seconds <= wakes <= GIL_WAKES[1] * seconds
 
 
 class Watched:
@@ -158,6 +115,8 @@ class Watched:
         self._monotonic = SystemClock().monotonic
         self._looked: float | None = None
         self._open: _Open | None = None
+        #: Whether nothing at the last look was like the beginning of a stall.
+        self.is_calm = True
         #: The latest two contents of its stat file before it ended, with their moments, the newest last:
         #: it may be read after the process has given its memory back and before it is a zombie.
         self._stats: tuple[tuple[float, bytes], ...] = ()
@@ -213,8 +172,9 @@ class Watched:
             self._stats = (*self._stats[-1:], (now, stat))
         if since is None or now <= since:
             return None
-        counted = _NOTHING if before == self._counted else counted_between(before, self._counted)
-        latest = self._stretch(state, since, now, counted or _NOTHING)
+        counted = _NOTHING if before == self._counted else counted_between(before, self._counted) or _NOTHING
+        self.is_calm = counted is _NOTHING or not _is_odd(now - since, *counted[1:])
+        latest = self._stretch(state, since, now, counted)
         if latest is None and self._open is None:
             return None  # as nearly always
         if latest is not None and (self._open is None or self._open.kind != latest.kind):
