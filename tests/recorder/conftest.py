@@ -161,8 +161,10 @@ class Runs:
         self.pending = None
         self._say("")
         code = os.waitstatus_to_exitcode(self._answer())
-        out = (self.path / "out.txt").read_text(errors="replace")
-        return Ended(self.path, code, out + (self.path / "err.txt").read_text(errors="replace"))
+        # One that was killed before it had begun has not even opened them.
+        files = [self.path / name for name in ("out.txt", "err.txt")]
+        out = "".join(path.read_text(errors="replace") for path in files if path.exists())
+        return Ended(self.path, code, out)
 
     def run(self, *args: str, on: bool = True, env: Mapping[str, str] | None = None) -> Ended:
         """Run pytest."""
