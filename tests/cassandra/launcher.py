@@ -139,8 +139,13 @@ def check_free(address: str, port: int) -> None:
         probe.bind((address, port))
 
 
+def is_up(node: Node) -> str:
+    """Return what another node logs when it finds one alive."""
+    return f"/{node.address}:{settings.STORAGE_PORT} is now UP"
+
+
 class Cluster:
-    """Nodes of one version, started one after another when it is entered, ended when it is left.
+    """Nodes of one version, started when it is entered, ended when it is left.
 
     Java's second compiler is off unless ``optimised``: a start then takes 7 s of CPU instead of 12, and what
     is read and written for minutes takes longer. Where a test measures the server's speed, turn it on.
@@ -167,6 +172,7 @@ class Cluster:
         flags = [f"-Xms{heap_mebibytes}m", f"-Xmx{heap_mebibytes}m"]
         if not optimised:
             flags.append("-XX:TieredStopAtLevel=1")
+        self._has_roles = "PasswordAuthenticator" in str((config or {}).get("authenticator"))
         self.nodes: list[Node] = []
         for address, jmx_port in zip(self.addresses, self._addresses.jmx_ports, strict=True):
             node = Node(version, library, address, self.directory / address, jmx_port=jmx_port)
@@ -185,15 +191,34 @@ class Cluster:
     def start(self) -> None:
         """Start every node, and wait until each is ready and sees the others; all or none."""
         try:
+            # The first is the seed; the others wait for it, and not for each other.
+            self.nodes[0].start()
+            if self._has_roles:
+                self.nodes[0].await_log("Created default superuser role", START_TIMEOUT_SECONDS)
+            for node in self.nodes[1:]:
+                node.launch()
+            for node in self.nodes[1:]:
+                node.await_ready()
             for node in self.nodes:
-                node.start()
-            for node in self.nodes:
-                for other in self.addresses:
-                    if other != node.address:
-                        node.await_log(f"/{other}:{settings.STORAGE_PORT} is now UP", START_TIMEOUT_SECONDS)
+                self._await_others(node)
         except BaseException:
             self.stop()
             raise
+
+    def restart(self, node: Node) -> None:
+        """Start a node again, and wait until it sees the others and they see it."""
+        sizes = {
+            other: other.log.stat().st_size for other in self.nodes if other is not node and other.running
+        }
+        node.restart()
+        for other, size in sizes.items():
+            node.await_log(is_up(other), START_TIMEOUT_SECONDS)
+            other.await_log(is_up(node), START_TIMEOUT_SECONDS, since=size)
+
+    def _await_others(self, node: Node) -> None:
+        for other in self.nodes:
+            if other is not node:
+                node.await_log(is_up(other), START_TIMEOUT_SECONDS)
 
     def stop(self, *, drain: bool = False) -> None:
         """End every node and remove what it stored. Nothing is left to be drained for, unless asked for."""

@@ -112,7 +112,8 @@ def java_flags(version: str, library: Path, base: Path) -> list[str]:
         "-Dcassandra.consistent.rangemovement=false",
         "-Dcassandra.ring_delay_ms=2000",
         "-Dcassandra.skip_wait_for_gossip_to_settle=0",
-        "-Dcassandra.superuser_setup_delay_ms=0",
+        # Tried again after as long while another node is down: with 0 it spins, and fills the log.
+        "-Dcassandra.superuser_setup_delay_ms=200",
         *access(version),
     ]
 

@@ -119,6 +119,17 @@ def test_a_cluster_runs_beside_another(cassandra: Server, tmp_path: Path) -> Non
                 assert len(session.cluster.metadata.all_hosts()) == len(cluster.addresses)
 
 
+def test_a_node_with_passwords_lets_its_first_user_in(tmp_path: Path) -> None:
+    from cassandra.auth import PlainTextAuthProvider
+    from cassandra.cluster import NoHostAvailable
+
+    with Cluster(directory=tmp_path, config={"authenticator": "PasswordAuthenticator"}) as cluster:
+        with cluster.session(auth_provider=PlainTextAuthProvider("cassandra", "cassandra")) as session:
+            assert session.execute(VERSION).one()
+        with pytest.raises(NoHostAvailable, match="incorrect"):
+            cluster.session(auth_provider=PlainTextAuthProvider("cassandra", "wrong")).__enter__()
+
+
 @three_nodes
 def test_three_nodes_see_each_other(cassandra: Cluster) -> None:
     with cassandra.session() as session:
@@ -155,10 +166,10 @@ def test_a_killed_node_comes_back_with_its_data(cassandra: Cluster, keyspace: st
     for key in range(30):
         session.execute(f"INSERT INTO {keyspace}.t (k) VALUES ({key})")
 
+    node.nodetool("flush", keyspace)
     node.kill()
     assert not node.running
-    cassandra.nodes[0].await_log(f"/{node.address}:7000 is now DOWN", START_TIMEOUT_SECONDS)
-    node.restart()
+    cassandra.restart(node)
 
     with cassandra.session() as anew:
         assert sorted(row.k for row in anew.execute(f"SELECT k FROM {keyspace}.t")) == list(range(30))
