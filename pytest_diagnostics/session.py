@@ -188,7 +188,7 @@ class DiagnosticsSession:
             },
         }
         try:
-            self.run = create_run(self.settings.directory, self.header)
+            self.run = create_run(self.settings.directory, self.header, self.guard.note)
         except RecordingError as exc:
             self.given.refusal = str(exc)
             self.guard.note(f"nothing is on disk: {exc}")
@@ -311,7 +311,7 @@ class DiagnosticsSession:
         elif report is not None and self.run is not None:
             self.report = self.guard(write_report, self.summary, self.run.report)
         if self.run is not None:
-            self.guard(retain, self.settings.directory, self.settings.keep)
+            self.guard(retain, self.settings.directory, self.settings.keep, self.guard.note)
         for trouble in self.guard.troubles:  # those of writing
             admit(self.summary, trouble)
 

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,8 +95,15 @@ class RunInfo:
         return self.directory.name
 
 
-def create_run(directory: str | os.PathLike[str], header: Mapping[str, object]) -> RunDirectory:
+def create_run(
+    directory: str | os.PathLike[str],
+    header: Mapping[str, object],
+    tell: Callable[[str], object] = str,
+) -> RunDirectory:
     """Create a run in ``directory`` and write its ``run.json``; RecordingError says what stands in the way.
+
+    What a run can do without, ``latest`` and the ``.gitignore``, is no reason to do without the run: ``tell``
+    is told of it.
 
     ``header`` is what the session knows: environment, settings, versions. Added here: ``format``, ``id``,
     ``started``, ``anchor`` (wall and monotonic seconds of one moment), and ``process``, which tells later
@@ -105,7 +112,7 @@ def create_run(directory: str | os.PathLike[str], header: Mapping[str, object]) 
     base = os.path.abspath(os.fspath(directory))
     clock = SystemClock()
     started = clock.wall(clock.anchor_monotonic)
-    _prepare(base)
+    _prepare(base, tell)
     for _ in range(10):
         name = f"{started:%Y%m%dT%H%M%SZ}-{Files.urandom(4).hex()}"
         run = RunDirectory(Path(base, "runs", name))
@@ -117,7 +124,10 @@ def create_run(directory: str | os.PathLike[str], header: Mapping[str, object]) 
     else:
         raise RecordingError(f"cannot find a free name for a run in {base}")
     write_atomically(run.header, _to_json(_complete(header, name, clock)))
-    write_atomically(os.path.join(base, "latest"), name.encode("ascii") + b"\n")
+    try:
+        write_atomically(os.path.join(base, "latest"), name.encode("ascii") + b"\n")
+    except RecordingError as exc:
+        tell(str(exc))
     return run
 
 
@@ -231,8 +241,8 @@ def read_header(run: RunDirectory) -> dict[str, object]:
     return _read_json(run.header)
 
 
-def retain(directory: str | os.PathLike[str], keep: int) -> list[str]:
-    """Remove the oldest runs beyond ``keep`` and return their names.
+def retain(directory: str | os.PathLike[str], keep: int, tell: Callable[[str], object] = str) -> list[str]:
+    """Remove the oldest runs beyond ``keep`` and return their names; ``tell`` why one could not be removed.
 
     A run whose process is still there is never removed, nor anything that is not a run; no symlink is
     followed. A run that died counts like one that finished: otherwise these would stay for ever.
@@ -251,7 +261,20 @@ def retain(directory: str | os.PathLike[str], keep: int) -> list[str]:
         shutil.rmtree(run.path, ignore_errors=True)
         if not run.path.exists():
             removed.append(run.name)
+        else:
+            tell(f"cannot remove the old run {run.path}: {_hindrance(run.path)}")
     return removed
+
+
+def _hindrance(path: Path) -> str:
+    """Return why a directory cannot be removed; asked by trying once more."""
+    import shutil
+
+    try:
+        shutil.rmtree(path)
+    except OSError as exc:
+        return error_text(exc)
+    return "somebody was writing there"
 
 
 def _complete(header: Mapping[str, object], name: str, clock: SystemClock) -> dict[str, object]:
@@ -265,7 +288,7 @@ def _complete(header: Mapping[str, object], name: str, clock: SystemClock) -> di
     }
 
 
-def _prepare(base: str) -> None:
+def _prepare(base: str, tell: Callable[[str], object]) -> None:
     with _explained(base):
         if not os.path.lexists(base):
             make_directories(base)
@@ -274,8 +297,12 @@ def _prepare(base: str) -> None:
         # In a directory that someone else uses too, only what is below runs/ is ours to be ignored.
         runs = os.path.join(base, "runs")
         make_directory(runs)
-        with contextlib.suppress(FileExistsError):
-            create_file(os.path.join(base if ours else runs, ".gitignore"), b"*\n")
+    try:
+        create_file(os.path.join(base if ours else runs, ".gitignore"), b"*\n")
+    except FileExistsError:
+        pass  # the user's, or ours of an earlier run
+    except OSError as exc:
+        tell(f"cannot write {exc.filename}: {error_text(exc)}; git does not ignore {base}")
 
 
 @contextlib.contextmanager

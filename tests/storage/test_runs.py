@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -304,3 +305,39 @@ def test_an_atomic_write_that_fails_leaves_the_old_content_and_no_rest(tmp_path:
     with pytest.raises(RecordingError, match=r"cannot write .*summary\.json"):
         write_atomically(tmp_path / "summary.json", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_a_run_does_without_the_name_of_the_newest_and_says_so(tmp_path: Path) -> None:
+    base = tmp_path / "pytest-diagnostics"
+    (base / "latest").mkdir(parents=True)
+    (base / "latest" / "theirs").touch()
+    told: list[str] = []
+    run = create_run(base, {}, told.append)
+
+    assert run.header.is_file()
+    assert find_run(base, "latest").name == run.name
+    assert len(told) == 1
+    assert str(base / "latest") in told[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="whether a process is gone is told by /proc")
+def test_an_old_run_that_cannot_be_removed_is_told_with_its_reason(tmp_path: Path) -> None:
+    old, newest = (finished_run(tmp_path, f"202{n}0101T000000Z") for n in range(2))
+    held = old.shards / "held"
+    held.touch()
+    immutable = shutil.which("chattr")
+    if (
+        immutable is None
+        or subprocess.run([immutable, "+i", held], check=False, capture_output=True).returncode
+    ):
+        pytest.skip("this file system or user cannot make a file immutable")
+    told: list[str] = []
+    try:
+        assert retain(tmp_path, 1, told.append) == []
+    finally:
+        subprocess.run([immutable, "-i", held], check=True)
+
+    assert len(told) == 1
+    assert f"cannot remove the old run {old.path}" in told[0]
+    assert "EPERM" in told[0]
+    assert newest.path.is_dir()
