@@ -9,42 +9,32 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from ...core.clock import SystemClock
-from ...core.errors import ConfigurationError, ErrorType, UnavailableError
+from ...core.clock import Pid, SystemClock
+from ...core.errors import ConfigurationError, UnavailableError
 from ...core.threads import start_thread
-from .levels import factor, is_unavailable, level, told
-from .queries import Answers, Catalog, Node, Query, Reply, Ring, Row
+from .levels import factor, told
+from .login import Login, Provider, refusal
+from .polling import REQUEST_SECONDS, Poller
+from .queries import Answers, Node, Query, Ring, Row
+from .quiet import Quiet
 from .target import Target
 
 if TYPE_CHECKING:
     from cassandra.cluster import Cluster, ExecutionProfile, ResponseFuture, Session
-    from cassandra.pool import Host
+    from cassandra.metadata import TokenMap
+    from cassandra.policies import RetryPolicy
 
 CONNECT_SECONDS = 3.0
-REQUEST_SECONDS = 3.0
+#: The driver's own patience with a statement. We wait shorter, and ask a node nothing more meanwhile.
+DRIVER_SECONDS = 30.0
 #: How long a shutdown of the driver, which may talk to a server that hangs, is waited for.
 CLOSE_SECONDS = 2.0
 #: The longest pause of the driver between two tries to reach a node that was lost.
 RECONNECT_SECONDS = 10.0
 FETCH_ROWS = 1000
 APPLICATION = "pytest-diagnostics"
-
-_COLUMNS = ("keyspace_name", "table_name", "column_name")
-_STORED = Query(
-    "catalog",
-    "system_schema",
-    "columns",
-    _COLUMNS,
-    where="keyspace_name IN ('system', 'system_schema', 'system_distributed')",
-)
-_VIRTUAL = Query("virtual_catalog", "system_virtual_schema", "columns", _COLUMNS)
-_KEYSPACES = Query("keyspaces", "system_schema", "keyspaces", node_local=False)
-#: What there is to be read before anything is known.
-_BARE = Catalog({("system_schema", "columns"): _COLUMNS, ("system_schema", "keyspaces"): ("keyspace_name",)})
-_VIRTUAL_KEYSPACE = ("system_virtual_schema", "columns")
 
 
 class UnreachableError(UnavailableError):
@@ -55,15 +45,43 @@ class RefusedError(UnavailableError):
     """The server answers, but not to this user: trying again does not help, and may lock the account."""
 
 
-@dataclass
-class _Asked:
-    """One statement on its way to one node."""
+class _Pending:
+    """One statement on its way to one node; its pages come one after another."""
 
-    future: ResponseFuture
-    rows: list[Row]
-    done: threading.Event
-    error: BaseException | None = None
-    truncated: bool = False
+    def __init__(self, most_rows: int) -> None:
+        self.rows: list[Row] = []
+        self.error: BaseException | None = None
+        self.truncated = False
+        self._most_rows = most_rows
+        self._done = threading.Event()
+        self._given_up = False
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for the last page."""
+        return self._done.wait(timeout)
+
+    def give_up(self) -> None:
+        """Fetch no further pages."""
+        self._given_up = True
+
+    def page(self, rows: object, future: ResponseFuture) -> None:
+        """Take a page, and fetch the next one unless there are enough rows; in the driver's thread."""
+        try:
+            self.rows.extend(_dicts(rows, future))
+            if future.has_more_pages and len(self.rows) < self._most_rows and not self._given_up:
+                future.start_fetching_next_page()
+                return
+        except Exception as exc:  # noqa: BLE001 - the driver would only log it
+            self.failed(exc)
+            return
+        self.truncated = bool(future.has_more_pages) or len(self.rows) > self._most_rows
+        del self.rows[self._most_rows :]
+        self._done.set()
+
+    def failed(self, exc: BaseException) -> None:
+        """Take an error instead of rows; in the driver's thread."""
+        self.error = exc
+        self._done.set()
 
 
 class Connection:
@@ -73,57 +91,80 @@ class Connection:
     yet is not asked again.
     """
 
-    def __init__(self, target: Target | None = None, session: Session | None = None) -> None:
+    def __init__(self, target: Target | None = None, session: object | None = None) -> None:
         """Remember where to connect, or whose session to use; nothing is opened yet."""
         if (target is None) == (session is None):
             raise ConfigurationError("give a target or a session, one of them")
         self.target = target
-        self._given = session
-        self._session = session
-        self._cluster: Cluster | None = session.cluster if session is not None else None
-        self._clock = SystemClock()
+        self._given = cast("Session | None", session)
+        self._session = self._given
+        self._cluster: Cluster | None = self._given.cluster if self._given is not None else None
+        self._pid = Pid.current()
+        self._poller = Poller(self, SystemClock())
         self._lock = threading.Lock()
-        #: Address -> what it has not answered yet.
-        self._unanswered: dict[str, _Asked] = {}
-        self._catalogs: dict[str, Catalog] = {}
-        self._profiles: dict[str, object] = {}
+        self._quiet = Quiet()
         self._refused: RefusedError | None = None
+        #: Whether the given session's cluster was made without execution profiles.
+        self._legacy = False
+        self._profile: ExecutionProfile | None = None
+        self._retries: RetryPolicy | None = None
+        #: What the ring was computed from, and the ring.
+        self._ring: tuple[TokenMap, list[Row], Ring] | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a session to ask through."""
-        return self._session is not None
+        """Whether there is a session to ask through, in this process."""
+        return self._session is not None and self._pid == Pid.current()
 
     def open(self) -> None:
         """Connect. Raises UnreachableError, RefusedError or ConfigurationError, and leaves nothing behind."""
         if self._refused is not None:
             raise self._refused
-        if self._session is not None or self.target is None:
+        if self._pid != Pid.current():
+            self.after_fork_in_child()
+        if self._session is not None:
             return
-        cluster = _cluster(self.target)
+        if self.target is None:
+            raise UnreachableError("the session belongs to the process that forked this one")
+        cluster: Cluster | None = None
         try:
-            self._session = cluster.connect()
+            cluster = _cluster(self.target)
+            self._quiet.begin(cluster)
+            session = cluster.connect()
+        except ConfigurationError:
+            raise
         except Exception as exc:
-            _shut_down(cluster)
-            refusal = _refusal(exc)
-            if refusal is not None:
-                self._refused = RefusedError(f"{self.target} refuses user {self.target.user!r}: {refusal}")
+            if cluster is None:  # a name that nobody resolves
+                raise UnreachableError(f"{self.target}: {told(exc)}") from exc
+            _shut_down(cluster, self._quiet)
+            refused = _refusal(exc)
+            if refused is not None:
+                self._refused = RefusedError(f"{self.target} refuses user {self.target.user!r}: {refused}")
                 raise self._refused from exc
             raise UnreachableError(f"{self.target}: {told(exc)}") from exc
-        self._cluster = cluster
+        self._profile, self._retries = _asking()
+        self._cluster, self._session = cluster, session
 
     def close(self) -> None:
         """End the session if it is ours, within ``CLOSE_SECONDS`` whatever the server does."""
         self._session = self._given
-        cluster, self._cluster = self._cluster, None
-        if cluster is not None and self._given is None:
-            _shut_down(cluster)
-        self._catalogs.clear()
-        self._unanswered.clear()
+        if self._given is None:
+            cluster, self._cluster = self._cluster, None
+            if cluster is not None and self._pid == Pid.current():
+                _shut_down(cluster, self._quiet)
+        self._poller.forget()
+        self._ring = None
 
     def after_fork_in_child(self) -> None:
-        """Forget what only the parent has."""
-        self._lock, self._session, self._cluster = threading.Lock(), None, None
+        """Forget what only the parent has, without a word to it."""
+        self._pid = Pid.current()
+        self._lock = threading.Lock()
+        self._given = self._session = None
+        if self._cluster is not None and self.target is not None:
+            _disown(self._cluster)
+        self._cluster = self._ring = None
+        self._quiet = Quiet()
+        self._poller.forget()
 
     def ask(self, queries: Iterable[Query], timeout: float = REQUEST_SECONDS) -> Answers:
         """Put each query to every node that has an answer of its own, one after another.
@@ -133,23 +174,12 @@ class Connection:
         """
         with self._lock:
             self.open()
-            moment = self._clock.monotonic()
-            nodes = self._nodes()
-            self._learn([node for node in nodes if node.address not in self._catalogs], timeout)
-            keyspaces = self._anywhere(_KEYSPACES, nodes, timeout)
-            replies = {_KEYSPACES.topic: {keyspaces.node: keyspaces}}
-            ring = self._ring(keyspaces.rows or [])
-            for query in queries:
-                if query.node_local:
-                    replies[query.topic] = self._everywhere(query, nodes, timeout)
-                else:
-                    reply = self._anywhere(query, nodes, timeout, ring)
-                    replies[query.topic] = {reply.node: reply}
-            return Answers(tuple(nodes), replies, ring, dict(self._catalogs), moment)
+            return self._poller.poll(queries, timeout)
 
-    # -- the nodes
+    # -- what the poller asks for
 
-    def _nodes(self) -> list[Node]:
+    def nodes(self) -> list[Node]:
+        """Return the nodes that are asked, sorted by address."""
         if self._cluster is None:
             return []
         datacenter = self.target.datacenter if self.target is not None else ""
@@ -165,38 +195,19 @@ class Connection:
         ]
         return sorted((n for n in found if datacenter in ("", n.datacenter)), key=lambda node: node.address)
 
-    def _host(self, address: str) -> Host | None:
-        hosts = self._cluster.metadata.all_hosts() if self._cluster is not None else ()
-        return next((host for host in hosts if str(host.address) == address), None)
-
-    def forget(self, address: str) -> None:
-        """Ask a node anew which tables it has: it was away, and may be of another version now."""
-        self._catalogs.pop(address, None)
-
-    def _learn(self, nodes: Sequence[Node], timeout: float) -> None:
-        """Read which tables and columns these nodes have."""
-        stored = self._everywhere(_STORED, nodes, timeout, _BARE)
-        for address, reply in stored.items():
-            if reply.rows is None:
-                continue  # asked again with the next poll
-            offered = Catalog({**Catalog.of_rows(reply.rows).tables, **_BARE.tables})
-            virtual = replace(_VIRTUAL, topic="virtual_catalog")
-            known = Catalog({**offered.tables, _VIRTUAL_KEYSPACE: _COLUMNS})
-            more = self._everywhere(virtual, [n for n in nodes if n.address == address], timeout, known)
-            rows = more[address].rows
-            if rows is not None:
-                self._catalogs[address] = Catalog({**offered.tables, **Catalog.of_rows(rows).tables})
-            elif is_unavailable(more[address].error):
-                self._catalogs[address] = offered  # ScyllaDB and Cassandra 3 have no virtual keyspaces
-
-    def _ring(self, keyspaces: Iterable[Row]) -> Ring:
+    def ring(self, keyspaces: Sequence[Row]) -> Ring:
+        """Return who owns which range of which keyspace; computed when nodes or keyspaces changed."""
         from cassandra.metadata import ReplicationStrategy
 
         token_map = self._cluster.metadata.token_map if self._cluster is not None else None
         if token_map is None:
             return Ring()
+        rows = list(keyspaces)
+        if self._ring is not None and self._ring[0] is token_map and self._ring[1] == rows:
+            return self._ring[2]
+        tokens = tuple(int(token.value) for token in token_map.ring if isinstance(token.value, int))
         replicas, factors = {}, {}
-        for row in keyspaces:
+        for row in rows if len(tokens) == len(token_map.ring) else ():
             name = str(row["keyspace_name"])
             options = dict(row.get("replication") or {})  # type: ignore[call-overload] # a map of texts
             strategy = ReplicationStrategy.create(options.pop("class", ""), options)
@@ -207,125 +218,64 @@ class Connection:
                 frozenset(str(host.host_id) for host in found.get(token, ())) for token in token_map.ring
             )
             factors[name] = factor(options)
-        tokens = tuple(int(token.value) for token in token_map.ring if isinstance(token.value, int))
-        return Ring(tokens, replicas, factors) if len(tokens) == len(token_map.ring) else Ring()
+        ring = Ring(tokens, replicas, factors) if len(tokens) == len(token_map.ring) else Ring()
+        self._ring = token_map, rows, ring
+        return ring
 
-    # -- the queries
-
-    def _anywhere(
-        self, query: Query, nodes: Sequence[Node], timeout: float, ring: Ring | None = None
-    ) -> Reply:
-        """Ask the nodes in turn until one answers; a replicated table at a quorum where it can be had."""
-        reply = Reply(query.topic, query.cql(_BARE), "", error=f"{ErrorType.CONNECTION}: no node is known")
-        wanted, why = level(query, nodes, ring)
-        catalog = _BARE if query is _KEYSPACES else None
-        for node in sorted(nodes, key=lambda node: node.is_up is False):
-            for at in dict.fromkeys((wanted, "ONE")):
-                reply = self._everywhere(query, [node], timeout, catalog, level=at)[node.address]
-                if reply.rows is not None:
-                    return replace(reply, consistency=f"{at} ({why})" if why else at)
-                why = f"{at} could not be had: {reply.reason}"
-            if reply.unavailable is not None:
-                break
-        return reply
-
-    def _everywhere(
-        self,
-        query: Query,
-        nodes: Sequence[Node],
-        timeout: float,
-        catalog: Catalog | None = None,
-        *,
-        level: str = "LOCAL_ONE",
-    ) -> dict[str, Reply]:
-        """Ask all these nodes at the same time."""
-        began = self._clock.monotonic()
-        replies: dict[str, Reply] = {}
-        asked: dict[str, _Asked] = {}
-        for node in nodes:
-            tables = catalog or self._catalogs.get(node.address)
-            reply = Reply(query.topic, query.cql(tables or _BARE), node.address, moment=began)
-            refusal = query.refusal(tables) if tables is not None else None
-            if refusal is not None:
-                replies[node.address] = replace(reply, unavailable=refusal)
-                continue
-            replies[node.address] = reply
-            if tables is None:
-                replies[node.address] = replace(
-                    reply, error=f"{ErrorType.CONNECTION}: which tables it has could not be read"
-                )
-                continue
-            try:
-                asked[node.address] = self._send(query, reply.query, node.address, level, timeout)
-            except Exception as exc:  # noqa: BLE001 - the driver raises errors of many classes
-                replies[node.address] = replace(reply, error=told(exc))
-        deadline = began + timeout
-        for address, one in asked.items():
-            one.done.wait(max(0.0, deadline - self._clock.monotonic()))
-            replies[address] = self._taken(replies[address], address, one, began)
-        return replies
-
-    def _send(self, query: Query, cql: str, address: str, level: str, timeout: float) -> _Asked:
-        unanswered = self._unanswered.get(address)
-        if unanswered is not None and not unanswered.done.is_set():
-            raise TimeoutError("it has not answered what it was asked before")
-        self._unanswered.pop(address, None)
-        host = self._host(address)
-        if host is None or self._session is None:
-            raise ConnectionError("it left the cluster")
+    def send(self, address: str, cql: str, level: str, most_rows: int) -> _Pending:
+        """Send a statement to one node; raises when the driver knows no way to it."""
+        from cassandra import ConsistencyLevel
         from cassandra.query import SimpleStatement
 
-        statement = SimpleStatement(cql, fetch_size=FETCH_ROWS)
-        future = self._session.execute_async(
-            statement,
-            query.parameters or None,
-            timeout=timeout,
-            execution_profile=self._profile(level),
-            host=host,
+        hosts = self._cluster.metadata.all_hosts() if self._cluster is not None else ()
+        host = next((host for host in hosts if str(host.address) == address), None)
+        if host is None or self._session is None:
+            raise ConnectionError("it left the cluster")
+        if self._profile is None:
+            self._profile, self._retries = _asking()
+        statement = SimpleStatement(
+            cql,
+            retry_policy=self._retries,
+            consistency_level=getattr(ConsistencyLevel, level),
+            fetch_size=FETCH_ROWS,
         )
-        asked = _Asked(future, [], threading.Event())
-        most = query.most_rows
+        with_profile = {} if self._legacy else {"execution_profile": self._profile}
+        try:
+            future = self._session.execute_async(statement, timeout=DRIVER_SECONDS, host=host, **with_profile)
+        except ValueError:
+            if self._legacy:
+                raise
+            # A session of the user's whose cluster was made with the parameters of old: it takes no profile.
+            self._legacy = True
+            return self.send(address, cql, level, most_rows)
+        pending = _Pending(most_rows)
+        future.add_callbacks(pending.page, pending.failed, callback_args=(future,))
+        return pending
 
-        def page(rows: Iterable[Row]) -> None:
-            asked.rows.extend(rows)
-            if future.has_more_pages and len(asked.rows) < most:
-                future.start_fetching_next_page()
-                return
-            asked.truncated = bool(future.has_more_pages) or len(asked.rows) > most
-            del asked.rows[most:]
-            asked.done.set()
 
-        def failed(exc: BaseException) -> None:
-            asked.error = exc
-            asked.done.set()
+def _dicts(rows: object, future: ResponseFuture) -> Iterable[Row]:
+    """Return rows as dicts, whatever the row factory of a given session made of them."""
+    from cassandra.cluster import ResultSet
 
-        future.add_callbacks(page, failed)
-        return asked
-
-    def _taken(self, reply: Reply, address: str, asked: _Asked, began: float) -> Reply:
-        now = self._clock.monotonic()
-        reply = replace(reply, seconds=now - began, moment=now)
-        if not asked.done.is_set():
-            self._unanswered[address] = asked
-            return replace(reply, error=f"{ErrorType.TIMEOUT}: no answer within {now - began:.1f} s")
-        if asked.error is not None:
-            return replace(reply, error=told(asked.error))
-        return replace(reply, rows=asked.rows, truncated=asked.truncated)
-
-    def _profile(self, level: str) -> object:
-        """Return how to ask: rows as dicts, one try, at this level."""
-        profile = self._profiles.get(level)
-        if profile is None:
-            from cassandra import ConsistencyLevel
-
-            profile = self._profiles[level] = _profile(getattr(ConsistencyLevel, level))
-        return profile
+    if not isinstance(rows, (list, tuple)):
+        raise TypeError(f"the session's row factory gives a {type(rows).__name__}, no list of rows")
+    names: list[str] | None = None
+    for row in rows:
+        if isinstance(row, dict):
+            yield row
+            continue
+        if not isinstance(row, (list, tuple)):
+            raise TypeError(f"the session's row factory gives {type(row).__name__}, no tuples or dicts")
+        if names is None:
+            names = list(ResultSet(future, []).column_names or ())
+        yield dict(zip(names, row, strict=True))
 
 
 def _cluster(target: Target) -> Cluster:
     """Make a cluster object; raises ConfigurationError when that is impossible here."""
     password = target.password()
     try:
+        from cassandra import AuthenticationFailed
         from cassandra.auth import PlainTextAuthProvider
         from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster
         from cassandra.policies import ExponentialReconnectionPolicy
@@ -344,11 +294,12 @@ def _cluster(target: Target) -> Cluster:
     if target.tls:
         options["ssl_context"] = target.tls_context()
     if password is not None:
-        options["auth_provider"] = PlainTextAuthProvider(target.user, password.reveal())
+        provider = cast("Provider", PlainTextAuthProvider(target.user, password.reveal()))
+        options["auth_provider"] = Login(provider, AuthenticationFailed)
     return Cluster(
         list(target.contact_points),
         port=target.port,
-        execution_profiles={EXEC_PROFILE_DEFAULT: _profile(None)},
+        execution_profiles={EXEC_PROFILE_DEFAULT: _asking()[0]},
         application_name=APPLICATION,
         compression=False,
         connect_timeout=CONNECT_SECONDS,
@@ -364,29 +315,40 @@ def _cluster(target: Target) -> Cluster:
     )
 
 
-def _profile(level: int | None) -> ExecutionProfile:
+def _asking() -> tuple[ExecutionProfile, RetryPolicy]:
+    """Return how to ask: rows as dicts, one try."""
     from cassandra import ConsistencyLevel
     from cassandra.cluster import ExecutionProfile
     from cassandra.policies import FallthroughRetryPolicy, RoundRobinPolicy
     from cassandra.query import dict_factory
 
-    return ExecutionProfile(
-        consistency_level=ConsistencyLevel.LOCAL_ONE if level is None else level,
+    retries = FallthroughRetryPolicy()
+    profile = ExecutionProfile(
+        consistency_level=ConsistencyLevel.LOCAL_ONE,
         load_balancing_policy=RoundRobinPolicy(),
         request_timeout=REQUEST_SECONDS,
-        retry_policy=FallthroughRetryPolicy(),
+        retry_policy=retries,
         row_factory=dict_factory,
     )
+    return profile, retries
 
 
-def _shut_down(cluster: Cluster) -> None:
+def _shut_down(cluster: Cluster, quiet: Quiet) -> None:
     """Let the driver close its sockets and end its threads; one that cannot is left to its daemons."""
 
     def shut_down() -> None:
         with suppress(Exception):  # whatever it is, nobody can be helped by it any more
             cluster.shutdown()
+        quiet.end()
 
     start_thread(shut_down, "diagnostics-cassandra-close").join(CLOSE_SECONDS)
+
+
+def _disown(cluster: Cluster) -> None:
+    """Keep a forked child's exit from shutting down what is its parent's."""
+    from cassandra import cluster as driver
+
+    getattr(driver, "_clusters_for_shutdown", set()).discard(cluster)
 
 
 def _refusal(exc: BaseException) -> str | None:
@@ -395,6 +357,8 @@ def _refusal(exc: BaseException) -> str | None:
 
     causes = getattr(exc, "errors", None)
     for cause in (exc, *(causes.values() if isinstance(causes, Mapping) else ())):
-        if isinstance(cause, (AuthenticationFailed, Unauthorized)):
+        if isinstance(cause, Unauthorized):
+            return str(cause)
+        if isinstance(cause, AuthenticationFailed) and refusal(str(cause)) is not None:
             return str(cause)
     return None

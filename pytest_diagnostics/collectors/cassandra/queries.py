@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from uuid import UUID
+
+from ...core.errors import ConfigurationError
 
 Row = Mapping[str, object]
 
@@ -39,6 +42,19 @@ def qualified(keyspace: str, table: str) -> str:
     return f"{quoted(keyspace)}.{quoted(table)}"
 
 
+def literal(value: object) -> str:
+    """Return a value as CQL writes it; a tuple or list is the list of an IN."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float, UUID)):
+        return str(value)
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, (list, tuple)):
+        return f"({', '.join(literal(each) for each in value)})"
+    raise ConfigurationError(f"{value!r} is nothing that a query of ours may hold")
+
+
 @dataclass(frozen=True)
 class Query:
     """One SELECT over one table of the server's own."""
@@ -51,7 +67,7 @@ class Query:
     columns: tuple[str, ...] | None = None
     #: Without these columns the table is of no use.
     needed: tuple[str, ...] = ()
-    #: What follows WHERE, with ``%s`` for the parameters.
+    #: What follows WHERE, with ``%s`` for the parameters, which are hashable.
     where: str = ""
     parameters: tuple[object, ...] = ()
     #: True: every node has rows of its own. False: any node answers for all.
@@ -60,11 +76,13 @@ class Query:
     most_rows: int = 10_000
 
     def cql(self, catalog: Catalog) -> str:
-        """Return the statement for a server with these tables."""
+        """Return the statement for a server with these tables, its parameters in their places."""
         there = catalog.columns(self.keyspace, self.table)
         wanted = there if self.columns is None else [name for name in self.columns if name in there]
         listed = "*" if self.columns is None or not wanted else ", ".join(quoted(name) for name in wanted)
         where = f" WHERE {self.where}" if self.where else ""
+        if self.parameters:
+            where %= tuple(literal(value) for value in self.parameters)
         return f"SELECT {listed} FROM {qualified(self.keyspace, self.table)}{where}"
 
     def refusal(self, catalog: Catalog) -> str | None:
@@ -174,6 +192,8 @@ class Answers:
     moment: float = 0.0
     #: How many statements were sent for it.
     asked: int = 0
+    #: How long the servers took for it, all of them together.
+    seconds: float = 0.0
 
     def reply(self, topic: str, node: str) -> Reply | None:
         """Return what a node said on a topic; None when it was not asked."""

@@ -196,7 +196,7 @@ class Watch:
             if query in self._kept and self._kept[query][0] >= arrived - REUSE_SECONDS
         }
         if self._last is not None and len(kept) == len(queries):
-            fresh = replace(self._last, replies={}, asked=0)
+            fresh = replace(self._last, replies={}, asked=0, seconds=0.0)
             moment = min((self._kept[query][0] for query in queries), default=arrived)
         else:
             moment = self.clock.monotonic()
@@ -238,9 +238,7 @@ class Watch:
                 if self._outages and self._outages[-1]["to"] is None:
                     self._outages[-1]["to"] = self._time(now)
                 reason = None
-            elif self._outages and self._outages[-1]["to"] is None:
-                self._outages[-1]["reason"] = reason or self._reason
-            else:
+            elif not self._outages or self._outages[-1]["to"] is not None:
                 self._outages.append({"from": self._time(now), "to": None, "reason": reason})
             if state != self._state:
                 self._since = now
@@ -331,7 +329,7 @@ class CassandraCollector(DiagnosticCollector):
         watch = self._open()
         began = watch.clock.monotonic()
         self.as_of = None
-        sent = 0
+        sent, busy = 0, 0.0
         try:
             answers = watch.ask(self.wanted())
         except (UnavailableError, ConfigurationError) as exc:
@@ -339,15 +337,14 @@ class CassandraCollector(DiagnosticCollector):
             data["reasons"] = dict.fromkeys(self.topics, str(exc))
         else:
             data = self.read(answers)
-            sent = answers.asked
+            sent, busy = answers.asked, answers.seconds
             self.as_of = answers.moment
-        seconds = watch.clock.monotonic() - began
         # The server is not asked for more than a fifth of the time.
-        rest = min(seconds / MOST_OF_INTERVAL - seconds, MOST_REST_SECONDS)
-        self.rest_seconds = rest if rest + seconds > (self.interval or 1.0) and sent else 0.0
+        rest = min(busy / MOST_OF_INTERVAL - busy, MOST_REST_SECONDS)
+        self.rest_seconds = rest if rest + busy > (self.interval or 1.0) else 0.0
         data["connection"] = watch.told()
         data["poll"] = {
-            "seconds": round(seconds, 4),
+            "seconds": round(watch.clock.monotonic() - began, 4),
             "queries": sent,
             "rests_seconds": round(self.rest_seconds, 1),
         }
