@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..analysis.endings import subject
 from ..analysis.schema import Attempt, CollectorState, Fixture, Summary
 from ..analysis.summary import STILL_RUNNING
+from . import builds
 from .incidents import Banner, banners, gap_row, recorded_by
 from .words import block, clock, counted, line
 from .words import seconds as seconds  # also for the texts beside the page
@@ -126,6 +127,7 @@ class PageView:
     fixtures: Cells
     collectors: Cells
     gaps: Cells
+    builds: Cells
     shards: Cells
     recorders: Cells
     environment: list[tuple[str, str]]
@@ -196,6 +198,30 @@ def _row(attempt: Attempt, value: str, note: str = "") -> TopRow:
     return TopRow(key_of(attempt), line(attempt["nodeid"]), outcome_of(attempt["outcome"]), value, note)
 
 
+def _last_sizes(summary: Summary) -> dict[tuple[str, str], float]:
+    """Return what a process held when it ended in the middle of a test, by (worker, node id)."""
+    return {
+        (ending["process"], ending["nodeid"]): ending["last_rss_bytes"]
+        for ending in summary["endings"]
+        if ending["nodeid"] is not None and ending["last_rss_bytes"] is not None
+    }
+
+
+def _peak(test: Attempt, lasts: Mapping[tuple[str, str], float]) -> float | None:
+    """Return a test's exact peak; of one that did not finish, the largest that anybody saw.
+
+    Its exact figures are those of the phases before the one in which it ended.
+    """
+    exact = test["usage"].get("peak_rss_bytes")
+    if test["complete"]:
+        return exact
+    worker = test["worker"]
+    series = "process.rss_bytes" if worker == "main" else f"process.workers[{worker}].rss_bytes"
+    sampled = test["samples"].get(series)
+    seen = (exact, None if sampled is None else sampled["max"], lasts.get((worker, test["nodeid"])))
+    return max((one for one in seen if one is not None), default=None)
+
+
 def top_lists(summary: Summary) -> list[TopList]:
     """Failed, slowest, hungriest for memory and for CPU time."""
     tests = summary["tests"]
@@ -203,7 +229,11 @@ def top_lists(summary: Summary) -> list[TopList]:
     bad.sort(key=lambda t: (t["outcome"] != "running", t["start_seconds"]))
     failed = [_row(t, seconds(t["wall_seconds"]), _first_line(t)) for t in bad[:TOP]]
     slow = [_row(t, seconds(v)) for t, v in _top(tests, lambda t: t["wall_seconds"])]
-    peak = [_row(t, size(v)) for t, v in _top(tests, lambda t: t["usage"].get("peak_rss_bytes"))]
+    lasts = _last_sizes(summary)
+    peak = [
+        _row(t, size(v), "" if t["complete"] else "at least: it did not finish")
+        for t, v in _top(tests, lambda t: _peak(t, lasts))
+    ]
     busy = [_row(t, seconds(v)) for t, v in _top(tests, lambda t: t["usage"].get("cpu_seconds"))]
     of = f" ({TOP} of {len(bad):,})" if len(bad) > TOP else ""
     first = [TopList(f"Failed{of}", "Time", failed)] if failed else []
@@ -259,6 +289,11 @@ def _collectors(collectors: list[CollectorState]) -> Cells:
 def _gaps(summary: Summary) -> Cells:
     rows = (gap_row(gap) for gap in summary["gaps"][:ROWS])
     return _cells("Kind|From>|Length>|Befell|Source|Detail", rows, len(summary["gaps"]))
+
+
+def _builds(summary: Summary) -> Cells:
+    rows, whole = builds.rows(summary, ROWS)
+    return _cells("Kind|Name|State|From>|Took>|What became of it", rows, whole)
 
 
 def _shards(summary: Summary) -> Cells:
@@ -317,6 +352,7 @@ def page(summary: Summary) -> PageView:
         fixtures=_fixtures(summary["fixtures"]),
         collectors=_collectors(summary["collectors"]),
         gaps=_gaps(summary),
+        builds=_builds(summary),
         shards=_shards(summary),
         recorders=_recorders(summary),
         environment=[(line(name), line(value)) for name, value in summary["environment"].items()],

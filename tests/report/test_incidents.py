@@ -10,7 +10,7 @@ from pytest_diagnostics.analysis.schema import Attempt, Ending, Gap, Stall, Summ
 from pytest_diagnostics.report import terminal
 from pytest_diagnostics.report.html import render
 from pytest_diagnostics.report.incidents import DRAWN, marks, recorded_by
-from pytest_diagnostics.report.page import headline, page
+from pytest_diagnostics.report.page import headline, page, top_lists
 from pytest_diagnostics.report.payload import detail
 from pytest_diagnostics.report.sentences import GAPS, STALLS
 
@@ -148,9 +148,9 @@ def test_gaps_are_told_in_words_with_whom_they_befell(summary: Summaries, attemp
 
 
 def test_every_kind_has_a_word() -> None:
-    from pytest_diagnostics.analysis import stalls
+    from pytest_diagnostics.analysis import builds, stalls
 
-    kinds = {"gap", "clock_step", *stalls.OF_PROCESS, *stalls.OF_RECORDER, *stalls.STALLS}
+    kinds = {"gap", "clock_step", builds.UNREACHABLE, *stalls.OF_PROCESS, *stalls.OF_RECORDER, *stalls.STALLS}
     assert kinds == set(GAPS)
     assert set(stalls.STALLS) == set(STALLS)
 
@@ -221,3 +221,24 @@ def test_a_test_that_did_not_finish_has_no_figures_of_the_phase_it_ended_in(
     lines = terminal.lines(found, show="all", quiet=False, report=None)
 
     assert "running t.py::<cut>: did not finish: its process ended after 41.0 s" in lines
+
+
+def test_the_peak_of_a_test_that_was_cut_off_is_the_largest_that_was_seen(
+    summary: Summaries, attempt: Attempts
+) -> None:
+    whole, cut = attempt("t.py::whole", peak=60 << 20), attempt("t.py::cut", "running", 2, peak=50 << 20)
+    cut["complete"] = False
+    cut["samples"] = {
+        "process.rss_bytes": {"min": 1.0, "max": 80 << 20, "mean": 2.0, "last": 3.0, "count": 4},
+    }
+    found = summary([whole, cut])
+    assert [(row.nodeid, row.value) for row in top_lists(found)[2].rows] == [
+        ("t.py::cut", "80.0 MiB"),
+        ("t.py::whole", "60.0 MiB"),
+    ]
+
+    found["endings"] = [{**ending(), "nodeid": "t.py::cut", "last_rss_bytes": 262 << 20}]
+    hungriest = top_lists(found)[2]
+    assert hungriest.rows[0].value == "262 MiB"
+    assert hungriest.rows[0].note == "at least: it did not finish"
+    assert hungriest.rows[1].note == ""
