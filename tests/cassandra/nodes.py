@@ -31,6 +31,13 @@ class StartError(Exception):
     """A server ended, or took too long, before it was ready; the text has the end of its log."""
 
 
+class NodetoolError(subprocess.CalledProcessError):
+    """nodetool failed; what it printed is in the text."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\n{self.output}"
+
+
 class Process:
     """A command in a session of its own that writes to a file and never outlives this process."""
 
@@ -207,7 +214,7 @@ class Node(Process):
         self.start()
 
     def nodetool(self, *arguments: str, timeout_seconds: float = NODETOOL_TIMEOUT_SECONDS) -> str:
-        """Return what nodetool prints, in 1 to 2.5 s; raise CalledProcessError with its output on failure."""
+        """Return what nodetool prints, in 1 to 2.5 s; raise NodetoolError with its output on failure."""
         done = subprocess.run(
             [
                 jars.java()[0],
@@ -231,7 +238,7 @@ class Node(Process):
             timeout=timeout_seconds,
         )
         if done.returncode:
-            raise subprocess.CalledProcessError(done.returncode, ["nodetool", *arguments], done.stdout)
+            raise NodetoolError(done.returncode, ["nodetool", *arguments], done.stdout)
         return done.stdout
 
     def forget(self) -> None:
