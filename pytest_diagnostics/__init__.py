@@ -10,6 +10,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from .collectors.cassandra.consistency import ViewConsistencyCheck as ViewConsistencyCheck
     from .collectors.cgroup import CgroupCollector as CgroupCollector
     from .collectors.cpu import CPUCollector as CPUCollector
     from .collectors.disk import DiskCollector as DiskCollector
@@ -71,6 +72,7 @@ _HOMES = {
     "Sink": "core.protocols",
     "UnavailableError": "core.errors",
     "ValidationError": "core.errors",
+    "ViewConsistencyCheck": "collectors.cassandra.consistency",
     "collect_diagnostics": "core.manager",
 }
 
