@@ -38,6 +38,11 @@ class State(str, Enum):
         """How bad it is: 0 for built, the most for failed."""
         return _BADNESS[self]
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether it is on its way: begun or about to, and not done."""
+        return self in (State.BUILDING, State.PENDING, State.INTERRUPTED, State.STUCK)
+
 
 _BADNESS = {state: place for place, state in enumerate(State)}
 
