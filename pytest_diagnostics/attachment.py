@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from .analysis.builds import sentences
 from .core.figures import total
 from .core.model import DiagnosticResult
 from .packed import PackedFigures, packed_figures
 from .report.sentences import usage_lines
+from .report.words import line as in_one_line
 
 if TYPE_CHECKING:
     from .core.figures import Usage
@@ -149,10 +151,12 @@ def attach(
         figures["limits"] = limits
     figures["absent"] = reasons
     if failed:
-        telling = _telling(sampled())
+        latest = sampled()
+        telling = _telling(latest)
         figures["sampled"] = dict(telling)
         if settings.show != "none":
-            report.sections.append((SECTION, _section(str(report.when), usage, absent, telling)))
+            text = _section(str(report.when), usage, absent, telling)
+            report.sections.append((SECTION, "\n".join([text, *_not_built(latest)])))
     report.diagnostics = _bounded(figures)  # type: ignore[attr-defined] # the attribute is our own
 
 
@@ -202,6 +206,11 @@ def _telling(sampled: Mapping[str, DiagnosticResult]) -> list[tuple[str, float]]
         if isinstance(value, (int, float)):
             found.append((label, float(value)))
     return found
+
+
+def _not_built(latest: Mapping[str, DiagnosticResult]) -> list[str]:
+    """Return a line for each view and index of a watched database that was not built when last looked at."""
+    return [in_one_line(told) for told in sentences({name: result.data for name, result in latest.items()})]
 
 
 def _section(

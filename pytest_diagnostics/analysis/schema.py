@@ -154,7 +154,7 @@ class Gap(TypedDict):
     time on the run's clock. Of the watched processes: ``stopped`` by a signal or a debugger, ``starved`` of a
     CPU, ``throttled`` by the quota of the cgroup, ``gil`` for a held interpreter's lock, ``host`` for a stall
     that the recorder felt as well. Of the recorder: ``recorder_stopped``, ``recorder_starved``,
-    ``recorder_throttled``.
+    ``recorder_throttled``. ``unreachable``: a watched database did not answer.
     """
 
     kind: str
@@ -166,6 +166,28 @@ class Gap(TypedDict):
     time_seconds: float  # its end
     seconds: float
     detail: str
+
+
+class BuildStep(TypedDict):
+    """From this moment on, a view or an index was in this state."""
+
+    time_seconds: float
+    state: str  # pending, building, built, interrupted, stuck, failed, inconsistent, unknown …
+    percent: float | None
+
+
+class Build(TypedDict):
+    """A view or an index of a watched database that was seen not built."""
+
+    kind: str  # view or index
+    name: str  # ks.view, ks.table.index
+    collector: str
+    source: str  # as of a series
+    state: str  # the last one
+    verdict: str | None  # what is wrong with it, where something is
+    start_seconds: float  # when it was first seen not built
+    time_seconds: float  # when it was seen built or dropped, or when it was last told of
+    steps: list[BuildStep]  # what changed, in the order of time
 
 
 class Ending(TypedDict):
@@ -258,6 +280,7 @@ class Summary(TypedDict):
     collectors: list[CollectorState]
     recorders: list[RecorderState]
     gaps: list[Gap]
+    builds: list[Build]  # of views and indexes; empty where no database is watched
     endings: list[Ending]  # of every process that ended without finishing, the run's own first
     shards: list[ShardState]
     health: HealthSummary

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 from ..core.recording import Fields, Recording, mapping, number, text
 from .attempts import attempts_of, seconds_from, usage_of
+from .builds import builds_of, outages_of
 from .curves import series_of
 from .endings import ENDED_WITHOUT_FINISHING, close, endings_of
 from .health import collectors_of, cost_of, health_of, recorders_of, shards_of
@@ -64,7 +65,8 @@ def summarise(recording: Recording, *, alive: bool = False) -> Summary:
         series=series,
         collectors=collectors,
         recorders=recorders_of(recording, interval),
-        gaps=gaps,
+        gaps=sorted([*gaps, *outages_of(recording)], key=lambda gap: gap["time_seconds"]),
+        builds=builds_of(recording),
         endings=endings,
         shards=shards_of(recording),
         health=health,

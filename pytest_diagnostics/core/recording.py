@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .courses import Courses
 from .errors import ErrorType
 from .model import JsonValue
 from .series import numeric_leaves, unit_of
@@ -93,6 +94,8 @@ class CollectorResults:
     beyond: int = 0
     #: The data of the last result that had any.
     latest: JsonValue = None
+    #: What became of the views and indexes that it told of.
+    courses: Courses = field(default_factory=Courses)
 
     def add(self, fields: Fields) -> None:
         """Take one ``result`` record."""
@@ -116,6 +119,8 @@ class CollectorResults:
     def _add_data(self, monotonic: float, data: JsonValue) -> None:
         self.times.append(monotonic)
         self.latest = data
+        if type(data) is dict:
+            self.courses.add(monotonic, data)
         columns = self.columns
         for name, value in numeric_leaves(self.name, data):
             column = columns.get(name)

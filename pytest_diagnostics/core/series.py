@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
+from .courses import TOPICS, name_of
 from .model import JsonValue
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -64,11 +65,15 @@ def numeric_leaves(name: str, data: JsonValue) -> Iterator[tuple[str, float]]:
     A dot leads to a field, brackets to an element or to a foreign name:
     ``network.interfaces[eth0].bytes_recv``, ``cpu.per_core[0]``. A key is foreign when it is no identifier,
     or when it names one of several alike: when all values beside it are mappings too. A collector's own
-    top-level keys are fields.
+    top-level keys are fields. A view or an index is called by its name, since its place in the list changes:
+    ``cassandra_views.views[ks.by_email].percent``.
     """
     if type(data) is dict:
         for key, value in data.items():
             path = f"{name}.{key}" if _IDENTIFIER.fullmatch(key) else f"{name}[{key}]"
+            if key in TOPICS and type(value) is list:
+                yield from _named_leaves(path, key, value)
+                continue
             yield from _leaves(path, value)
     else:
         yield from _leaves(name, data)
@@ -91,6 +96,12 @@ def _leaves(path: str, value: JsonValue) -> Iterator[tuple[str, float]]:
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _leaves(f"{path}[{index}]", inner)
+
+
+def _named_leaves(path: str, topic: str, items: list[JsonValue]) -> Iterator[tuple[str, float]]:
+    for index, item in enumerate(items):
+        called = name_of(topic, item) if isinstance(item, dict) else None
+        yield from _leaves(f"{path}[{index if called is None else called}]", item)
 
 
 def unit_of(name: str) -> str:

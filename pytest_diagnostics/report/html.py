@@ -33,6 +33,7 @@ SCRIPTS = (
     "data.js",
     "view.js",
     "lanes.js",
+    "builds.js",
     "charts.js",
     "table.js",
     "detail.js",

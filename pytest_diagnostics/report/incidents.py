@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..analysis.builds import UNREACHABLE
 from ..analysis.endings import subject
 from ..analysis.schema import Attempt, Gap, Summary
 from .sentences import GAPS, STALLS
@@ -64,7 +65,10 @@ def word_of(kind: str) -> str:
 
 def gap_row(gap: Gap) -> list[str]:
     """Return one row of the table of gaps."""
-    whose = gap["worker"] or ("the recorder" if gap["kind"].startswith("recorder_") else "the machine")
+    if gap["kind"].startswith("recorder_"):
+        whose = gap["worker"] or "the recorder"
+    else:
+        whose = gap["worker"] or ("the database" if gap["kind"] == UNREACHABLE else "the machine")
     return [
         word_of(gap["kind"]),
         clock(gap["start_seconds"]),

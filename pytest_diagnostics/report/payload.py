@@ -13,7 +13,9 @@ import zlib
 from collections.abc import Mapping
 from typing import TypeAlias, cast
 
-from ..analysis.schema import Attempt, Collection, Series, Summary, Usage
+from ..analysis.builds import sentences
+from ..analysis.schema import Attempt, Build, Collection, Series, Summary, Usage
+from . import builds
 from .incidents import marks, stall_rows
 from .page import OUTCOMES, Outcome, key_of, outcome_of
 from .timeline import Timeline
@@ -153,6 +155,7 @@ def _collection(extra: Collection) -> dict[str, Json]:
     return {
         "reason": line(extra["reason"]),
         "time": number(extra["time_seconds"], 9),
+        "told": [line(sentence) for sentence in sentences(extra["data"])],
         "data": told,
         "errors": errors,
     }
@@ -260,6 +263,12 @@ def chart_data(drawn: Timeline) -> list[str]:
     return packed
 
 
+def _lane(build: Build) -> list[Json]:
+    kind, name, sentence, steps, end = builds.lane(build)
+    points: list[Json] = [[number(time, 9), look, number(percent, 4)] for time, look, percent in steps]
+    return [kind, name, sentence, points, number(end, 9)]
+
+
 def meta(
     summary: Summary, tests: list[Attempt], drawn: Timeline, names: dict[str, int], dropped: int
 ) -> dict[str, Json]:
@@ -268,6 +277,7 @@ def meta(
     end = max(
         [summary["run"]["wall_seconds"], *(t["start_seconds"] + (t["wall_seconds"] or 0) for t in tests)]
     )
+    building, left_out = builds.drawn(summary)
     return {
         "outcomes": [
             {"name": line(o.name), "glyph": o.glyph, "word": o.word, "group": o.group}
@@ -280,6 +290,8 @@ def meta(
             [mark.word, mark.ink, number(round(mark.start, 4), 9), number(round(mark.end, 4), 9), mark.text]
             for mark in marks(summary)
         ],
+        "builds": [_lane(build) for build in building],
+        "buildsLeftOut": left_out,
         "count": len(tests),
         "chunk": CHUNK,
         "dropped": dropped,

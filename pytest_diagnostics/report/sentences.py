@@ -26,6 +26,7 @@ GAPS = {
     "recorder_stopped": "recorder stopped",
     "recorder_starved": "recorder waited for a CPU",
     "recorder_throttled": "recorder throttled",
+    "unreachable": "database unreachable",
 }
 #: A stall that takes less of a test than this does not explain it.
 NOTABLE_SHARE = 0.1

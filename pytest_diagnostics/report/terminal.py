@@ -1,14 +1,17 @@
-"""The terminal's section: at most six lines, unless more was asked for."""
+"""The terminal's section: at most six lines, unless more was asked for or a database had trouble."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ..analysis.builds import run_lines
 from ..analysis.limits import told
 from ..analysis.schema import Attempt, Summary
 from .sentences import share, stall_words
 from .words import counted, line, seconds, size
 
+#: Lines about views, indexes and outages; more are counted.
+MOST_BUILDS = 3
 #: What "slow" lists.
 SLOW_TESTS = 10
 #: A test shorter than this is not worth being called slow.
@@ -18,11 +21,12 @@ NOTABLE_BYTES = 1 << 20
 
 
 def lines(summary: Summary, *, show: str, quiet: bool, report: str | None) -> list[str]:
-    """Return the section's lines: failed, slow, hungry, limits, report, health."""
+    """Return the section's lines: failed, slow, hungry, limits, builds, report, health."""
     found: list[tuple[str, str]] = []
     if not quiet and show != "none":
         found += _tests(summary["tests"], show)
         found += _limits(summary["tests"])
+        found += _builds(summary)
     if report is not None:
         found.append(("report", report))
     health = summary["health"]
@@ -67,6 +71,12 @@ def _limits(tests: Iterable[Attempt]) -> list[tuple[str, str]]:
     if unchecked:
         parts.append(f"{counted(unchecked, 'limit')} not checked")
     return [("limits", "; ".join(parts))] if parts else []
+
+
+def _builds(summary: Summary) -> list[tuple[str, str]]:
+    told = run_lines(summary.get("builds", []), summary["gaps"])
+    more = [f"{len(told) - MOST_BUILDS:,} more of the kind in the report"] if len(told) > MOST_BUILDS else []
+    return [("builds", text) for text in told[:MOST_BUILDS] + more]
 
 
 def _took(attempt: Attempt) -> str:

@@ -52,10 +52,17 @@ GROUPS = (
     Group("Paging", (r"memory_bandwidth\.pgpgin_per_sec", r"memory_bandwidth\.pgpgout_per_sec")),
     Group("Swapping, major faults", (r"memory_bandwidth\.(pswpin|pswpout|pgmajfault)_per_sec",)),
     Group("Page faults", (r"memory_bandwidth\.pgfault_per_sec",)),
+    Group("View builds", (r"cassandra_views\.views\[.*\]\.percent",)),
+    Group("Index builds", (r"cassandra_indexes\.indexes\[.*\]\.percent",)),
+    Group(
+        "View mutations", (r"cassandra_views\.nodes\[.*\]\.view_mutation_stage\.(active|pending|blocked)",)
+    ),
+    Group("Hints", (r"cassandra_views\.nodes\[.*\]\.hints\.files",)),
     Group("Throttling", (r"cgroup\.throttled_percent", r"cgroup\.throttled_periods_percent")),
 )
 #: Collectors whose telling series are the ones above; the rest of theirs is named, not drawn.
-CURATED = frozenset(("cpu", "pressure", "memory", "network", "disk", "process", "memory_bandwidth", "cgroup"))
+CURATED = frozenset(("cpu", "pressure", "memory", "network", "disk", "process", "memory_bandwidth", "cgroup",
+                      "cassandra_views", "cassandra_indexes"))  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,7 @@ def make_summary(
         if names
         else [],
         "gaps": [],
+        "builds": [],
         "endings": [],
         "shards": [
             {

@@ -97,7 +97,8 @@ function declaredSections(detail) {
   for (const extra of detail.collections || []) {
     const told = extra.data.map(([name, text]) => el("details", null, el("summary", null, foreign(name)), el("pre", null, foreign(text))));
     const errors = extra.errors.map(([name, why]) => el("p", { class: "small" }, "! ", foreign(name), ": ", foreign(why)));
-    parts.push(section("Collected", null, el("p", { class: "muted small" }, foreign(extra.reason), " · at " + clock(extra.time, 0.1)), ...told, ...errors));
+    parts.push(section("Collected", null, el("p", { class: "muted small" }, foreign(extra.reason), " · at " + clock(extra.time, 0.1)),
+      ...extra.told.map((sentence) => el("p", null, "! ", foreign(sentence))), ...told, ...errors));
   }
   return parts;
 }

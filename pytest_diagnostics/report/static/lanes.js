@@ -8,7 +8,8 @@ const STACK = ["failed", "error", "running", "rerun", "skipped", "passed"];
 
 function buildLanes() {
   const host = byId("lanes");
-  lanes.canvas = el("canvas", { role: "img", "aria-label": "Tests by worker over time" });
+  lanes.canvas = el("canvas", { role: "img", "aria-label": "Tests by worker over time"
+    + (meta.builds.length ? ", and builds of views and indexes" : "") });
   lanes.line = el("div", { class: "hair" });
   lanes.line.hidden = true;
   const shown = meta.outcomes.filter((_, place) => data.columns.outcome.includes(place));
@@ -17,7 +18,7 @@ function buildLanes() {
   for (const [word, shade] of new Map(meta.gaps)) {
     keys.push(el("span", { class: "mark" }, el("i", { class: "swatch gap-" + shade }), foreign(word)));
   }
-  const legend = el("div", { class: "legend keys" }, ...keys);
+  const legend = el("div", { class: "legend keys" }, ...keys, ...buildKeys());
   host.append(el("div", { class: "plot" }, lanes.canvas, lanes.line), legend);
   const each = Math.max(4, Math.min(18, Math.floor(220 / Math.max(1, meta.workers.length))));
   lanes.height = each;
@@ -28,7 +29,7 @@ function buildLanes() {
   lanes.canvas.addEventListener("pointerup", laneUp);
   lanes.canvas.addEventListener("pointerleave", () => hoverAt(null));
   // Kept in sight while charts scroll by, unless it would take a third of the window.
-  if (each * meta.workers.length < 150) byId("stage-bar").classList.add("sticky");
+  if (each * meta.workers.length + buildsHeight() < 150) byId("stage-bar").classList.add("sticky");
 }
 
 function laneScale() {
@@ -39,7 +40,9 @@ function laneScale() {
 
 function drawLanes() {
   const scale = laneScale();
-  const height = lanes.height * meta.workers.length + (meta.gaps.length ? GAP_HEIGHT : 0) + 22;
+  const under = lanes.height * meta.workers.length;
+  const gaps = under + buildsHeight();
+  const height = gaps + (meta.gaps.length ? GAP_HEIGHT : 0) + 22;
   const ratio = devicePixelRatio || 1;
   lanes.canvas.width = Math.round(scale.full * ratio);
   lanes.canvas.height = Math.round(height * ratio);
@@ -58,15 +61,17 @@ function drawLanes() {
     pen.fillRect(x(band[0]), 0, Math.max(2, x(band[1]) - x(band[0])), height - 20);
   }
   lanes.rows.forEach((rows, lane) => drawLane(pen, rows, lane, scale, x));
+  drawBuilds(pen, under, scale, x);
   for (const [, shade, start, end] of meta.gaps) {
     // A jump takes no time, and a short stretch less than a pixel; both must be seen.
     pen.fillStyle = ink(shade);
-    pen.fillRect(x(start), lanes.height * meta.workers.length + 3, Math.max(2, x(end) - x(start)), GAP_HEIGHT - 4);
+    pen.fillRect(x(start), gaps + 3, Math.max(2, x(end) - x(start)), GAP_HEIGHT - 4);
   }
   pen.restore();
   pen.fillStyle = ink("muted");
   pen.textAlign = "right";
-  if (meta.gaps.length) pen.fillText("gaps", scale.left - 8, lanes.height * meta.workers.length + GAP_HEIGHT / 2 + 1);
+  if (meta.gaps.length) pen.fillText("gaps", scale.left - 8, gaps + GAP_HEIGHT / 2 + 1);
+  drawBuildNames(pen, under, scale);
   const every = Math.ceil(11 / lanes.height);
   meta.workers.forEach((name, lane) => {
     if (lane % every === 0) pen.fillText(name.slice(0, 12), scale.left - 8, lane * lanes.height + lanes.height / 2, scale.left - 10);
@@ -166,7 +171,7 @@ function laneTest(event) {
 
 // What did not run at the pointer, when it is in the row of the gaps.
 function laneGap(event) {
-  if (event.offsetY < lanes.height * meta.workers.length) return null;
+  if (event.offsetY < lanes.height * meta.workers.length + buildsHeight()) return null;
   const time = laneTime(event);
   const doubt = ((view.max - view.min) / laneScale().width) * 2;
   return meta.gaps.find(([, , start, end]) => time >= start - doubt && time <= end + doubt) || null;
@@ -181,6 +186,8 @@ function laneMove(event) {
   hoverAt(laneTime(event), laneTest(event));
   const gap = laneGap(event);
   if (gap) byId("under").textContent = gap[0] + " · " + gap[4];
+  const build = laneBuild(event);
+  if (build) byId("under").textContent = buildAt(build, laneTime(event));
 }
 
 function laneUp(event) {
