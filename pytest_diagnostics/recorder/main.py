@@ -132,7 +132,8 @@ class Desk:
 
             return WorkersCollector(self.workers)
         try:
-            collector = load(name, pid=self.watched) if name in WATCHING else load(name)
+            options = self.plan.options.get(name, {})
+            collector = load(name, pid=self.watched) if name in WATCHING else load(name, **options)
             if name == "process":
                 setattr(collector, "workers", self.workers)  # noqa: B010 - of this collector alone
         except ConfigurationError as exc:

@@ -8,8 +8,9 @@ from math import inf
 
 from ..core.clock import SystemClock
 
-#: How often the watched processes are looked at, and how often as long as all of them are calm.
+#: How often the watched processes are looked at.
 LOOK_SECONDS = 0.5
+#: How often as long as all of them are calm and ticks are no more frequent than this: with a tick, each time.
 CALM_LOOK_SECONDS = 1.0
 #: How much later than that a look may come that goes with a tick.
 WITHIN_SECONDS = 0.01
@@ -28,6 +29,8 @@ class Pace:
     def __init__(self, interval: float) -> None:
         """``interval`` is that of the ticks; the first look is due now."""
         self._interval = interval
+        #: The pause after a look at which everything was calm.
+        self.calm_seconds = CALM_LOOK_SECONDS if interval >= CALM_LOOK_SECONDS else LOOK_SECONDS
         self._monotonic = SystemClock().monotonic
         self._ticked_at = -inf
         #: When the next look is due.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Plan:
     temporary: str = ""
     #: That host's name in records; empty for the host of the process that made the run.
     host: str = ""
+    #: What collectors are made with, by their names: where a password is, never the password itself.
+    options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     @property
     def shared(self) -> bool:

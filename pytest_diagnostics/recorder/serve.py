@@ -21,7 +21,7 @@ from .channel import Listener, Message, Talk, names_in, pid_in, timeout_in
 from .follow import Follower
 from .main import LAST_SECONDS, Desk, unwritten
 from .ourselves import Ourselves
-from .pace import CALM_LOOK_SECONDS, LOOK_SECONDS, Pace
+from .pace import LOOK_SECONDS, Pace
 from .plan import GIVEN_UP, Plan
 from .watched import Stall, Watched
 
@@ -132,7 +132,7 @@ class Service:
         for desk in self._desks.values():
             desk.shard.flush()
         self._read_on()
-        pause = CALM_LOOK_SECONDS
+        pause = self._pace.calm_seconds
         for watched in list(self._watched.values()):
             stall = watched.look(self._follower)
             if stall is not None:

@@ -82,7 +82,7 @@ class _Open:
         return Stall(self.kind, self.start, self.end, evidence)
 
 
-def _is_odd(seconds: float, wait: float, wakes: int) -> bool:
+def is_odd(seconds: float, wait: float, wakes: int) -> bool:
     """Whether a stall may have begun in a stretch of which it is not the most part yet."""
     if wait >= ODD_SHARE * seconds:
         return True
@@ -173,7 +173,7 @@ class Watched:
         if since is None or now <= since:
             return None
         counted = _NOTHING if before == self._counted else counted_between(before, self._counted) or _NOTHING
-        self.is_calm = counted is _NOTHING or not _is_odd(now - since, *counted[1:])
+        self.is_calm = counted is _NOTHING or not is_odd(now - since, *counted[1:])
         latest = self._stretch(state, since, now, counted)
         if latest is None and self._open is None:
             return None  # as nearly always

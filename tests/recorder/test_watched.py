@@ -14,7 +14,7 @@ import pytest
 
 from pytest_diagnostics.recorder.follow import SHORT_TAIL_BYTES, Follower
 from pytest_diagnostics.recorder.pace import LOOK_SECONDS, TICK_SECONDS, Pace
-from pytest_diagnostics.recorder.watched import Watched
+from pytest_diagnostics.recorder.watched import Watched, is_odd
 from pytest_diagnostics.storage import records
 from pytest_diagnostics.storage.alive import start_ticks
 
@@ -98,6 +98,25 @@ def test_a_look_goes_with_the_tick_that_comes_at_about_its_time() -> None:
     assert LOOK_SECONDS < pace.at - now <= LOOK_SECONDS + TICK_SECONDS
     pace.tick()
     assert select.select([pace], [], [], 0)[0] == []
+
+
+@pytest.mark.parametrize(("interval", "pause"), [(1.0, 1.0), (5.0, 1.0), (0.1, LOOK_SECONDS)])
+def test_what_is_calm_is_looked_at_with_the_ticks_of_a_second(interval: float, pause: float) -> None:
+    assert Pace(interval).calm_seconds == pause
+
+
+@pytest.mark.parametrize(
+    ("waited", "wakes", "odd"),
+    [
+        (0.0, 0, False),  # asleep
+        (0.02, 8, False),  # busy
+        (0.0, 40, True),  # a fifth of a second behind the interpreter's lock
+        (0.15, 9, True),  # neighbours take its CPU
+        (0.02, 900, False),  # a server
+    ],
+)
+def test_what_looks_like_the_beginning_of_a_stall_is_odd(waited: float, wakes: int, odd: bool) -> None:
+    assert is_odd(1.0, waited, wakes) is odd
 
 
 def test_a_look_waits_for_no_tick_that_does_not_come() -> None:
