@@ -48,6 +48,9 @@ UNAVAILABLE = {
     "process": "without /proc/self/stat, unless psutil knows the system",
     "pressure": "off Linux, before Linux 4.20, and where the kernel has pressure switched off",
     "cgroup": "off Linux, and where no cgroup is mounted",
+    "cassandra_views": "without `--diagnostics-cassandra`, and without a driver",
+    "cassandra_indexes": "as `cassandra_views`",
+    "cassandra_consistency": "as `cassandra_views`",
     "perf_events": "without the `perf` binary, and where the kernel lets this user count nothing",
 }
 

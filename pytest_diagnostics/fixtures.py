@@ -13,6 +13,7 @@ from .core.clock import SystemClock
 from .core.collector import DiagnosticCollector
 from .core.figures import Usage, subtract, total
 from .core.model import DiagnosticResult, JsonValue
+from .databases import named_cluster, options_for
 from .guard import Guard
 from .live import LiveCollectors
 from .selection import checked
@@ -209,6 +210,9 @@ class _Alone:
         guard = Guard()
         self.live = LiveCollectors(config, guard, worker, _Threads(worker))
         self.live.names = DEFAULT
+        watched = named_cluster(config)
+        if watched is not None:
+            self.live.options = options_for(watched)
 
     @classmethod
     def of(cls, config: pytest.Config) -> _Alone:

@@ -53,6 +53,16 @@ def pytest_diagnostics_exception_handler(config: pytest.Config) -> ExceptionHand
     """
 
 
+@pytest.hookspec(firstresult=True)
+def pytest_diagnostics_cassandra_session(config: pytest.Config) -> object | None:
+    """Give a live session of a driver of Cassandra: its views and indexes are watched from a thread.
+
+    When and where: as ``pytest_diagnostics_collectors``, unless ``--diagnostics-cassandra`` names a cluster.
+    The session stays yours: nothing of it is changed, and it is not closed. The first answer that is not None
+    counts. Raising means no answer and is told in the health line.
+    """
+
+
 @pytest.hookspec()
 def pytest_diagnostics_test_summary(item: pytest.Item, summary: Mapping[str, object]) -> None:
     """Be told what one test used, after its teardown.

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import pytest
 
+from .collectors import CASSANDRA
 from .core.clock import Pid, SystemClock
 from .core.errors import RecordingError
+from .databases import of_session
 from .guard import Guard
-from .selection import loaded, offered
+from .selection import Options, loaded, offered
 
 if TYPE_CHECKING:
     from .core.collector import DiagnosticCollector
@@ -55,6 +57,9 @@ class Hosting:
         self._worker = worker
         self._open_shard = open_shard
         self.names: tuple[str, ...] = ()
+        #: What collectors are made with, and which of the environment's variables they need for that.
+        self.options: Options = {}
+        self.variables: tuple[str, ...] = ()
         self.process: ProcessRecorder | None = None
         #: What collects in this process for the whole session.
         self.thread: ThreadRecorder | None = None
@@ -96,12 +101,13 @@ class Hosting:
             address=printable(fresh_address(str(run.path))),
             pid=pid,
             start_ticks=start_ticks(pid),
-            collectors=self.names if self._settings.scope == "session" else (),
+            collectors=self._names_for(directory) if self._settings.scope == "session" else (),
             interval=self._settings.interval,
             burst=self._settings.burst == "on",
             role=self._worker,
             temporary=directory.path if directory is not None else "",
             host=directory.host if directory is not None else "",
+            options={name: dict(given) for name, given in self.options.items()},
         )
         if directory is not None:
             plan, first = directory.elect(plan)
@@ -109,7 +115,7 @@ class Hosting:
             if not first:
                 self.join(run, plan.to_json())
                 return
-        recorder = ProcessRecorder(run, plan, self._worker)
+        recorder = ProcessRecorder(run, plan, self._worker, variables=self.variables)
         try:
             recorder.start()
         except RecordingError as exc:
@@ -117,6 +123,10 @@ class Hosting:
             return
         self.process = recorder
         self._config.pluginmanager.register(self, "diagnostics-hosting")
+
+    def _names_for(self, directory: HostDirectory | None) -> tuple[str, ...]:
+        """Return what a recorder process is to collect: one asks a database, not one of every host."""
+        return tuple(name for name in self.names if directory is None or name not in CASSANDRA)
 
     def join(self, run: RunDirectory, plan: str) -> None:
         """Use the recorder process that the controller of this worker started."""
@@ -152,6 +162,8 @@ class Hosting:
             self._take_over()
             return
         more, objects = offered(self._config, self._guard, self.names)
+        if not self.options:
+            objects += self._guard(of_session, self._config) or []
         if self.process is not None:
             if more:
                 self._guard(self.process.add_session, more)
@@ -174,7 +186,7 @@ class Hosting:
                 self._guard(self.thread.add, collector)
 
     def _made(self, names: Iterable[str]) -> list[DiagnosticCollector]:
-        collectors, troubles = loaded(names)
+        collectors, troubles = loaded(names, self.options)
         for trouble in troubles:
             self._guard.note(trouble)
         return collectors

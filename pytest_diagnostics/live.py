@@ -10,7 +10,7 @@ import pytest
 from .core.collector import DiagnosticCollector
 from .core.errors import ConfigurationError
 from .guard import Guard
-from .selection import checked, loaded, offered
+from .selection import Options, checked, loaded, offered
 
 if TYPE_CHECKING:
     from .core.model import DiagnosticResult
@@ -43,6 +43,7 @@ class LiveCollectors:
         self._hosts = hosts
         #: The run's own choice: names, interval and scope.
         self.names: tuple[str, ...] = ()
+        self.options: Options = {}
         self.interval = 1.0
         self.scope = "session"
         #: What ends with the test, where it runs, and names of objects that end before its fixtures do.
@@ -119,7 +120,7 @@ class LiveCollectors:
             process.add_named(names, interval)
             self._for_test += [(process, name) for name in names]
             return
-        collectors, troubles = loaded(names)
+        collectors, troubles = loaded(names, self.options)
         for trouble in troubles:
             self._guard.note(trouble)
         for collector in collectors:

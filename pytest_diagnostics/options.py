@@ -9,7 +9,7 @@ import pytest
 
 
 class Option(NamedTuple):
-    """One row of the table: ``--diagnostics-<name>`` and ``diagnostics_<name>``."""
+    """One row of the table: ``--diagnostics-<name>`` and its ini twin."""
 
     name: str
     default: object
@@ -17,6 +17,11 @@ class Option(NamedTuple):
     kind: str = "string"
     choices: tuple[str, ...] = ()
     metavar: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The ini key, and the name by which the config has the option."""
+        return f"diagnostics_{self.name.replace('-', '_')}"
 
 
 OPTIONS = (
@@ -54,6 +59,23 @@ OPTIONS = (
         "none: open the kernel's files anew at each edge, so that tests count no descriptor of ours (slower)",
         choices=("kept", "none"),
     ),
+    Option("cassandra", "", "watch the views and indexes of this cluster", metavar="HOST[:PORT],..."),
+    Option("cassandra-user", "", "as whom", metavar="NAME"),
+    Option(
+        "cassandra-password-variable",
+        "",
+        "the variable of the environment with the password",
+        metavar="NAME",
+    ),
+    Option("cassandra-password-file", "", "the file that does, of mode 0600", metavar="PATH"),
+    Option("cassandra-datacenter", "", "ask the nodes of this datacenter only", metavar="NAME"),
+    Option(
+        "cassandra-tls",
+        "off",
+        "off, on, or the file of the authority that signed the server's certificate",
+        metavar="off|on|PATH",
+    ),
+    Option("cassandra-certificate", "", "our certificate, with its key", metavar="PATH"),
     Option("junit", False, "put each test's figures into its JUnit XML properties", "bool"),
     Option("strict", False, "fail the run when the diagnostics themselves are degraded", "bool"),
 )
@@ -80,7 +102,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     parser.addini("diagnostics", "record every run", type="bool", default=None)
     for option in OPTIONS:
-        flag, dest = f"--diagnostics-{option.name}", f"diagnostics_{option.name}"
+        flag, dest = f"--diagnostics-{option.name}", option.key
         shown = "on" if option.default is True else "off" if option.default is False else option.default
         text = f"{option.help} (default: {shown})" if shown != "" else option.help
         if option.kind == "bool":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
 
@@ -11,10 +11,14 @@ from .core.collector import DiagnosticCollector
 from .core.errors import ConfigurationError
 from .guard import Guard
 
+#: A collector's name -> what its constructor is given.
+Options = Mapping[str, Mapping[str, object]]
 
-def names_of(text: str, source: str) -> tuple[str, ...]:
+
+def names_of(text: str, source: str, more: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the names that ``text`` selects: "cpu,memory" replaces the default, "+x,-y" edits it.
 
+    ``more`` names those that another option adds, unless "-y" drops them.
     Raises ``pytest.UsageError`` for unknown names and for a mixture of both forms.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
@@ -26,10 +30,10 @@ def names_of(text: str, source: str) -> tuple[str, ...]:
         )
     checked([word[1:] if edits else word for word in words], source)
     if not words:
-        return tuple(DEFAULT)
+        return (*DEFAULT, *more)
     if not edits:
-        return tuple(dict.fromkeys(words))
-    chosen = [*DEFAULT, *(word[1:] for word in edits if word[0] == "+")]
+        return tuple(dict.fromkeys([*words, *more]))
+    chosen = [*DEFAULT, *more, *(word[1:] for word in edits if word[0] == "+")]
     dropped = {word[1:] for word in edits if word[0] == "-"}
     return tuple(name for name in dict.fromkeys(chosen) if name not in dropped)
 
@@ -52,12 +56,12 @@ def checked(names: Iterable[str], source: str) -> None:
             raise pytest.UsageError(f"{source}: {exc}") from exc
 
 
-def loaded(names: Iterable[str]) -> tuple[list[DiagnosticCollector], list[str]]:
+def loaded(names: Iterable[str], options: Options) -> tuple[list[DiagnosticCollector], list[str]]:
     """Return the collectors of these names, and a sentence for each that could not be made."""
     collectors, troubles = [], []
     for name in names:
         try:
-            collectors.append(load(name))
+            collectors.append(load(name, **options.get(name, {})))
         except ConfigurationError as exc:
             troubles.append(str(exc))
     return collectors, troubles

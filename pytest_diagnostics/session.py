@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .collectors import CASSANDRA_DEFAULT
 from .core.clock import Pid
 from .core.errors import DiagnosticError, RecordingError
+from .databases import named_cluster, options_for
 from .guard import Guard
 from .hosting import Hosting
 from .live import LiveCollectors
@@ -34,6 +36,7 @@ from .workers import (
 
 if TYPE_CHECKING:
     from .analysis.schema import Summary
+    from .collectors.cassandra.target import Target
     from .remote import HostDirectory
     from .storage.runs import RunDirectory
     from .workers import Errand
@@ -49,12 +52,16 @@ SESSION = pytest.StashKey["DiagnosticsSession"]()
 
 def register(config: pytest.Config, settings: Settings) -> None:
     """Record this run; raises ``pytest.UsageError`` for what the user has to mend."""
-    names = names_of(settings.collectors, settings.collectors_source)
+    watched = named_cluster(config)
+    more = CASSANDRA_DEFAULT if watched is not None else ()
+    names = names_of(settings.collectors, settings.collectors_source, more)
     if settings.report_named and settings.report is not None and settings.report.is_dir():
         raise pytest.UsageError(
             f"--diagnostics-report: {settings.report} is a directory; give a file's path, or 'none'"
         )
     session = DiagnosticsSession(config, settings, names)
+    if watched is not None:
+        session.watch(watched)
     config.stash[SESSION] = session
     config.pluginmanager.register(session, "diagnostics-session")
 
@@ -86,6 +93,11 @@ class DiagnosticsSession:
         self.hosting.names = names
         self.live = LiveCollectors(config, self.guard, self.worker, self.hosting)
         self.live.names, self.live.interval, self.live.scope = names, settings.interval, settings.scope
+
+    def watch(self, target: Target) -> None:
+        """Have every collector of databases ask this one."""
+        self.hosting.variables = target.variables
+        self.hosting.options = self.live.options = options_for(target)
 
     @property
     def is_controller(self) -> bool:

@@ -42,7 +42,7 @@ class Settings:
     @classmethod
     def from_config(cls, config: pytest.Config) -> Settings:
         """Read all options; raises ``pytest.UsageError`` that names option, value and remedy."""
-        values: dict[str, tuple[object, str]] = {option.name: _value(config, option) for option in OPTIONS}
+        values: dict[str, tuple[object, str]] = {option.name: value_of(config, option) for option in OPTIONS}
         for option in OPTIONS:
             value, source = values[option.name]
             if option.choices and value not in option.choices:
@@ -69,13 +69,13 @@ class Settings:
         )
 
 
-def _value(config: pytest.Config, option: Option) -> tuple[object, str]:
+def value_of(config: pytest.Config, option: Option) -> tuple[object, str]:
     """Return an option's value and where it comes from."""
-    value = config.getoption(f"diagnostics_{option.name}")
+    value = config.getoption(option.key)
     if value is not None:
         return value, f"--diagnostics-{option.name}"
-    value = config.getini(f"diagnostics_{option.name}")
-    return (option.default, "default") if value in (None, "") else (value, f"diagnostics_{option.name}")
+    value = config.getini(option.key)
+    return (option.default, "default") if value in (None, "") else (value, option.key)
 
 
 def _number(value: object, source: str, *, at_least: float, whole: bool = False) -> float:

@@ -23,10 +23,17 @@ BUILT_IN: dict[str, str] = {
     "pressure": "pytest_diagnostics.collectors.pressure:PressureCollector",
     "cgroup": "pytest_diagnostics.collectors.cgroup:CgroupCollector",
     "perf_events": "pytest_diagnostics.collectors.perf_events:PerfEventsCollector",
+    "cassandra_views": "pytest_diagnostics.collectors.cassandra.views:ViewsCollector",
+    "cassandra_indexes": "pytest_diagnostics.collectors.cassandra.indexes:IndexesCollector",
 }
 
+#: Those that watch a Cassandra or ScyllaDB: they take its ``target``. One process of a run asks it.
+CASSANDRA: tuple[str, ...] = tuple(name for name in BUILT_IN if name.startswith("cassandra_"))
+#: Those of them that run as soon as a cluster is named; a check of consistency reads the user's tables.
+CASSANDRA_DEFAULT: tuple[str, ...] = ("cassandra_views", "cassandra_indexes")
+
 #: On unless the user chooses. perf_events starts a process, and few machines let it.
-DEFAULT: tuple[str, ...] = tuple(name for name in BUILT_IN if name != "perf_events")
+DEFAULT: tuple[str, ...] = tuple(name for name in BUILT_IN if name not in ("perf_events", *CASSANDRA))
 
 #: Those that watch a process: they take its ``pid``.
 WATCHING: frozenset[str] = frozenset({"process", "cgroup", "perf_events"})

@@ -39,7 +39,7 @@ def test_every_built_in_collector_is_known_by_its_name(name: str) -> None:
 
 
 def test_all_but_perf_are_on_by_default() -> None:
-    assert set(collectors.DEFAULT) == set(collectors.BUILT_IN) - {"perf_events"}
+    assert set(collectors.DEFAULT) == set(collectors.BUILT_IN) - {"perf_events", *collectors.CASSANDRA}
 
 
 @pytest.mark.parametrize("name", collectors.DEFAULT)
@@ -54,7 +54,7 @@ def test_options_reach_the_constructor() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"unknown collector 'gpu'; known are: cgroup, cpu, disk"):
+    with pytest.raises(ConfigurationError, match=r"unknown collector 'gpu'; known are: .*cgroup, cpu, disk"):
         collectors.load("gpu")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import stat
 from collections.abc import Mapping
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     import ssl
 
 DEFAULT_PORT = 9042
+
+
+def driver_missing() -> str | None:
+    """Return what to install when there is no driver; imports nothing of it."""
+    # The driver's package has a file; a folder of tests that is called so has none.
+    spec = importlib.util.find_spec("cassandra")
+    if spec is None or spec.origin is None:
+        return "watching Cassandra or ScyllaDB needs their driver: pip install cassandra-driver"
+    return None
 
 
 class Secret:

@@ -6,7 +6,6 @@ says so, since when and why.
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from abc import abstractmethod
 from collections import deque
@@ -22,7 +21,7 @@ from ...core.handlers import ExceptionHandler
 from ...core.threads import Flag, start_thread
 from .connection import Connection, RefusedError, UnreachableError
 from .queries import Answers, Query, Reply
-from .target import Target
+from .target import Target, driver_missing
 
 #: What was asked so long ago, by another collector of the same tick, is not asked again.
 REUSE_SECONDS = 0.25
@@ -217,8 +216,10 @@ class Watch:
                 self._failure, self._pause = None, PAUSE_SECONDS[0]
                 self._change(CONNECTED)
             return
-        reasons = dict.fromkeys(f"{reply.node}: {reply.error}" for reply in replies if reply.error)
-        failure = UnreachableError("; ".join(reasons)[:500] or "no node of the cluster is known")
+        reasons: dict[str, str] = {}
+        for reply in replies:
+            reasons.setdefault(reply.node, f"{reply.node}: {reply.error}")
+        failure = UnreachableError("; ".join(reasons.values())[:500] or "no node of the cluster is known")
         with self._lock:
             self._change(UNREACHABLE, str(failure), began)
             alone_since = max(self._since, self._tried_at)
@@ -307,10 +308,9 @@ class CassandraCollector(DiagnosticCollector):
             return None
         if self._target is None:
             return "no database was named; give --diagnostics-cassandra=HOST[:PORT],..."
-        # The driver's own package has a file; a folder of tests that is called so has none.
-        spec = importlib.util.find_spec("cassandra")
-        if spec is None or spec.origin is None:
-            return "watching Cassandra or ScyllaDB needs their driver: pip install cassandra-driver"
+        missing = driver_missing()
+        if missing is not None:
+            return missing
         try:
             self._target.password()
             if self._target.tls:
