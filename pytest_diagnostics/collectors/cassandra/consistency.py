@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, zip_longest
-from typing import TYPE_CHECKING
 
 from ...core.clock import SystemClock
 from ...core.errors import ConfigurationError
@@ -17,14 +16,11 @@ from .consistency_reading import (
     LAST_TOKEN,
     Reader,
     RefusedStatementError,
+    Statement,
     token_bytes,
 )
 from .consistency_report import Bound, ConsistencyReport
 from .consistency_suspects import Found, Suspects
-
-if TYPE_CHECKING:
-    from cassandra.cluster import Session
-    from cassandra.query import PreparedStatement
 
 #: A row that looks wrong must look so three times, this far apart, and its base row must not have changed.
 SETTLE_SECONDS = 0.5
@@ -61,7 +57,7 @@ class ViewConsistencyCheck:
 
     def __init__(
         self,
-        session: Session,
+        session: object,
         keyspace: str,
         view: str,
         *,
@@ -256,7 +252,7 @@ def found_besides(ours: list[RawRow], theirs: list[RawRow], plan: Plan) -> int:
     return sum(row[: plan.key_width] not in keys for row in theirs)
 
 
-def _base_scan(plan: Plan, reader: Reader) -> PreparedStatement:
+def _base_scan(plan: Plan, reader: Reader) -> Statement:
     """Prepare the base table's scan; the server leaves out what only it can judge, where it can do that."""
     if plan.where.unknown:
         try:

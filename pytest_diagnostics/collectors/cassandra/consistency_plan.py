@@ -136,12 +136,21 @@ class Plan:
         key = self.base_key if side == "base" else self.view_key
         return f"{self._select(side, stamps)} WHERE " + " AND ".join(f"{quoted(name)} = ?" for name in key)
 
-    def membership(self) -> str:
-        """Return how the server is asked whether a row fulfils what cannot be evaluated here."""
-        conditions = [*(f"{quoted(name)} = ?" for name in self.base_key), *self.where.unknown]
-        first = quoted(self.base_key[0])
-        table = qualified(self.keyspace, self.base)
-        return f"SELECT {first} FROM {table} WHERE {' AND '.join(conditions)} ALLOW FILTERING"
+    def membership(self) -> tuple[str, tuple[int, ...]] | None:
+        """Return how the server is asked for the rows that fulfil what cannot be evaluated here.
+
+        With it, the positions in the base table's key of the values that it takes. It gives the keys of the
+        rows that are like these values: a column cannot have two conditions, one of them equality. None when
+        that would be a search of the whole table.
+        """
+        judged = set(self.where.unknown.values())
+        if None in judged or judged & set(self.base_key[: self.base_partition]):
+            return None
+        given = tuple(at for at, name in enumerate(self.base_key) if name not in judged)
+        conditions = [*(f"{quoted(self.base_key[at])} = ?" for at in given), *self.where.unknown]
+        listed = ", ".join(quoted(name) for name in self.base_key)
+        where = " AND ".join(conditions)
+        return f"SELECT {listed} FROM {self._table('base')} WHERE {where} ALLOW FILTERING", given
 
     def _select(self, side: str, stamps: bool = False) -> str:
         names = self.columns + (self.more if side == "base" else ())

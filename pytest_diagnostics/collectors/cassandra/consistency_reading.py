@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...core.clock import SystemClock
 from ...core.errors import UnavailableError
@@ -20,9 +20,8 @@ from .consistency_plan import LEVELS
 from .levels import told
 from .queries import SYSTEM_KEYSPACES
 
-if TYPE_CHECKING:
-    from cassandra.cluster import Session
-    from cassandra.query import PreparedStatement
+#: A statement that is prepared, of the driver's own class.
+Statement = Any
 
 FETCH_ROWS = 5000
 #: What a page of large rows may take; the first page, before anything is known, is a small one.
@@ -85,7 +84,7 @@ class _Asked:
 class Reader:
     """Reads at one consistency level, no faster than it may; nothing but SELECT is ever sent."""
 
-    def __init__(self, session: Session, rows_per_second: float | None) -> None:
+    def __init__(self, session: Any, rows_per_second: float | None) -> None:
         """Open a session of our own on the cluster of ``session``; ``close`` ends it."""
         self.level = "ONE"
         self.rows_read = 0
@@ -126,7 +125,7 @@ class Reader:
         except Exception as exc:
             raise UnavailableError(f"the schema cannot be read: {told(exc)}") from exc
 
-    def prepare(self, cql: str) -> PreparedStatement:
+    def prepare(self, cql: str) -> Statement:
         """Return a statement that takes bytes; raises RefusedStatementError for one that makes no sense."""
         try:
             statement = self._session.prepare(cql)
@@ -138,7 +137,7 @@ class Reader:
         ]
         return statement
 
-    def decoded(self, statement: PreparedStatement, row: RawRow) -> dict[str, object]:
+    def decoded(self, statement: Statement, row: RawRow) -> dict[str, object]:
         """Return a row's values by column, as the driver decodes them; as hexadecimal where it cannot."""
         values: dict[str, object] = {}
         for (_, _, name, type_), stored in zip(statement.result_metadata, row, strict=True):
@@ -154,7 +153,7 @@ class Reader:
 
     # -- ranges
 
-    def pages(self, statement: PreparedStatement, ranges: int) -> Iterator[tuple[int, list[RawRow]]]:
+    def pages(self, statement: Statement, ranges: int) -> Iterator[tuple[int, list[RawRow]]]:
         """Yield a whole table, page by page, with the number of ranges that are done.
 
         The next page is on its way while one is looked at. A page is emptied when the next one is asked for:
@@ -177,9 +176,7 @@ class Reader:
                 yield done + (state is None), rows
                 rows.clear()
 
-    def rows(
-        self, statement: PreparedStatement, keys: Iterable[Sequence[bytes | None]]
-    ) -> Iterator[list[RawRow]]:
+    def rows(self, statement: Statement, keys: Iterable[Sequence[bytes | None]]) -> Iterator[list[RawRow]]:
         """Yield what is read with each of these values, in their order; many are read at the same time."""
         statement.fetch_size = FETCH_ROWS
         under_way: deque[_Asked] = deque()
@@ -194,12 +191,12 @@ class Reader:
     # -- one statement
 
     def _send(
-        self, statement: PreparedStatement, values: Sequence[bytes | None], state: bytes | None = None
+        self, statement: Statement, values: Sequence[bytes | None], state: bytes | None = None
     ) -> _Asked:
         bound = statement.bind(list(values))
         return _Asked(self._session.execute_async(bound, paging_state=state, **self._options), values)
 
-    def _taken(self, statement: PreparedStatement, asked: _Asked, state: bytes | None = None) -> _Asked:
+    def _taken(self, statement: Statement, asked: _Asked, state: bytes | None = None) -> _Asked:
         """Return the statement with its answer; one that failed is sent again, some times."""
         asked.wait()
         for pause in PAUSES_SECONDS:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ...core.model import JsonValue
 from .consistency_digests import RawRow
 from .consistency_plan import Plan
-from .consistency_reading import Reader, RefusedStatementError
+from .consistency_reading import FETCH_ROWS, Reader, RefusedStatementError, Statement
 from .consistency_report import KINDS, Example, plain
 
 #: How often a row must be wrong, and its base row unchanged since the look before, until it is reported.
@@ -152,23 +152,29 @@ class Suspects:
         """Return whether the view's WHERE, as the server reads it, admits a row; None: it does not say."""
         if not self._plan.where.unknown:
             return True
+        membership = self._plan.membership()
+        if membership is None:
+            return None
+        cql, given = membership
+        key = self._plan.base_values(base)
         try:
-            statement = self._reader.prepare(self._plan.membership())
-            answer = next(self._reader.rows(statement, [self._plan.base_values(base)]))
+            keys = next(self._reader.rows(self._reader.prepare(cql), [[key[at] for at in given]]))
         except RefusedStatementError:
             return None
-        return bool(answer)
+        if key in keys:
+            return True
+        return False if len(keys) < FETCH_ROWS else None
 
     # -- single rows
 
-    def _stamped(self, side: str) -> object:
+    def _stamped(self, side: str) -> Statement:
         """Prepare a read with times of writing, by which a change is seen that changes no value."""
         try:
             return self._reader.prepare(self._plan.row(side, stamps=True))
         except RefusedStatementError:  # a type whose time cannot be read: then the values alone
             return self._base if side == "base" else self._view
 
-    def _one_each(self, statement: object, keys: Iterable[Sequence[bytes | None]]) -> list[RawRow | None]:
+    def _one_each(self, statement: Statement, keys: Iterable[Sequence[bytes | None]]) -> list[RawRow | None]:
         found = self._reader.rows(statement, keys)
         return [rows[0] if rows else None for rows in found]
 

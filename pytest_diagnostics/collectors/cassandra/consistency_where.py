@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _INTEGERS = frozenset({"tinyint", "smallint", "int", "bigint", "varint"})
 _TEXTS = frozenset({"ascii", "text", "varchar"})
@@ -59,13 +59,14 @@ class Where:
 
     not_null: frozenset[str] = frozenset()
     relations: tuple[Relation, ...] = ()
-    #: Conditions as the schema has them.
-    unknown: tuple[str, ...] = ()
+    #: Conditions as the schema has them, each with the column that it is on; None when that is not clear.
+    unknown: Mapping[str, str | None] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, clause: str, types: Mapping[str, str]) -> Where:
         """Return the WHERE of ``system_schema.views``; ``types`` are those of the base table's columns."""
-        not_null, relations, unknown = set(), [], []
+        not_null, relations = set(), []
+        unknown: dict[str, str | None] = {}
         for text in _split(clause, "AND"):
             found = _NOT_NULL.match(text)
             if found is not None:
@@ -73,10 +74,11 @@ class Where:
                 continue
             relation = _relation(text, types)
             if relation is None:
-                unknown.append(text)
+                found = _RELATION.match(text)
+                unknown[text] = None if found is None else unquoted(found[1])
             else:
                 relations.append(relation)
-        return cls(frozenset(not_null), tuple(relations), tuple(unknown))
+        return cls(frozenset(not_null), tuple(relations), unknown)
 
     @property
     def columns(self) -> frozenset[str]:

@@ -1,0 +1,285 @@
+"""The consistency check against real servers: wrong rows found exactly, healthy views left alone."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_diagnostics import ConfigurationError, UnavailableError, ViewConsistencyCheck
+from pytest_diagnostics.collectors.cassandra.consistency import CheckProgress
+from tests.cassandra.busy import BusyTable, until
+from tests.cassandra.conftest import Server
+from tests.cassandra.launcher import Cluster
+
+if TYPE_CHECKING:
+    from cassandra.cluster import Session
+
+OWN_NODE = pytest.mark.parametrize("cassandra", [{"nodes": 1}], indirect=True)
+BUSY_SECONDS = 30.0
+
+NOT_COMPACTED = "compaction = {'class': 'SizeTieredCompactionStrategy', 'enabled': 'false'}"
+MISSING = {f"new{number}@example.org" for number in range(50)}
+DIFFERING = {f"old{number}@example.org" for number in range(20)}
+GHOSTS = {f"late{number}@example.org" for number in range(30)}
+
+
+def replicated(session: Session, keyspace: str, name: str, copies: int = 1) -> str:
+    replication = f"{{'class': 'SimpleStrategy', 'replication_factor': {copies}}}"
+    session.execute(f"CREATE KEYSPACE {keyspace} WITH replication = {replication}")
+    session.execute(f"CREATE TABLE {keyspace}.t (id int PRIMARY KEY, email text, n int) WITH {NOT_COMPACTED}")
+    session.execute(
+        f"CREATE MATERIALIZED VIEW {keyspace}.{name} AS SELECT * FROM {keyspace}.t "
+        f"WHERE email IS NOT NULL AND id IS NOT NULL PRIMARY KEY (email, id) WITH {NOT_COMPACTED}"
+    )
+    return f"INSERT INTO {keyspace}.t (id, email, n) VALUES (%s, %s, %s)"
+
+
+def sstables(data: Path, table: str) -> list[list[Path]]:
+    """Return the files of each sstable of a table, the oldest sstable first."""
+    found: dict[int, list[Path]] = {}
+    for path in data.rglob(f"{table}-*/*-big-*"):
+        generation = re.match(r"[a-z]+-(\d+)-big", path.name)
+        assert generation is not None, path
+        found.setdefault(int(generation[1]), []).append(path)
+    return [found[number] for number in sorted(found)]
+
+
+@pytest.fixture(scope="module")
+def damaged(cassandra: Server) -> Cluster:
+    """Give a node in whose keyspace ``bad`` the view lacks an sstable, and the base table another one."""
+    assert isinstance(cassandra, Cluster)
+    node = cassandra.nodes[0]
+    with cassandra.session() as session:
+        insert = replicated(session, "bad", "by_email")
+        for number in range(1_000):
+            session.execute(insert, (number, f"old{number}@example.org", 0))
+        node.nodetool("flush", "bad")
+        for number in range(50):
+            session.execute(insert, (2_000 + number, f"new{number}@example.org", 0))
+        for number in range(20):
+            session.execute(insert, (number, f"old{number}@example.org", 1))
+        node.nodetool("flush", "bad")
+        for number in range(30):
+            session.execute(insert, (3_000 + number, f"late{number}@example.org", 0))
+    node.stop()  # drains: nothing of it is left in the commit log
+    for table, lost in (("by_email", 1), ("t", 2)):
+        for path in sstables(node.base, table)[lost]:
+            path.unlink()
+    node.start()
+    return cassandra
+
+
+@OWN_NODE
+def test_full_check_finds_each_wrong_row_by_its_key(damaged: Cluster) -> None:
+    told: list[CheckProgress] = []
+    with damaged.session() as session:
+        report = ViewConsistencyCheck(
+            session, "bad", "by_email", max_examples=100, settle_seconds=0.05, progress=told.append
+        ).run()
+
+    assert report.counts == {"checked": 1_080, "missing": 50, "ghost": 30, "differs": 20}
+    found = {kind: {row.key["email"] for row in rows} for kind, rows in report.examples.items()}
+    assert found == {"missing": MISSING, "ghost": GHOSTS, "differs": DIFFERING}
+    assert all(row.differing == {"n": (1, 0)} for row in report.examples["differs"])
+    assert (report.mode, report.consistency, report.bound.share) == ("full", "ONE", 0.0)
+    assert not report.is_consistent
+    assert [one.step for one in told][-1] == "settling"
+    percents = [one.percent for one in told if one.step == "reading"]
+    assert percents == sorted(percents)
+    assert percents[-1] == 100.0
+
+
+@OWN_NODE
+def test_assertion_names_rows_kinds_and_the_level(damaged: Cluster) -> None:
+    with damaged.session() as session:
+        report = ViewConsistencyCheck(session, "bad", "by_email", max_examples=2, settle_seconds=0.05).run()
+
+    with pytest.raises(AssertionError) as caught:
+        report.assert_consistent()
+    message = str(caught.value)
+    assert "view bad.by_email does not say what its base table says" in message
+    assert "read at ONE: there is one copy of each row" in message
+    assert "50 missing (in the base table, not in the view)" in message
+    assert "and 48 more" in message
+    assert re.search(r"email='late\d+@example.org', id=30\d\d", message)
+    assert "n is 1 in the base table, 0 in the view" in message
+
+
+@OWN_NODE
+def test_sample_finds_some_of_them_and_states_what_it_proves(damaged: Cluster) -> None:
+    with damaged.session() as session:
+        report = ViewConsistencyCheck(session, "bad", "by_email", sample=400, settle_seconds=0.05).run()
+
+    assert report.mode == "sampled"
+    assert report.sample == 400
+    assert report.counts["checked"] == 800
+    # Of 1,050 rows here and 1,030 there, 100 are wrong: none among 400 of each is one chance in 10^17.
+    wrong = report.wrong
+    assert 0 < wrong <= 100
+    assert wrong / 400 < report.bound.share < 1.0
+    assert "of 400 sampled rows wrong" in report.bound.sentence
+
+
+@OWN_NODE
+def test_sample_larger_than_the_table_compares_every_row(damaged: Cluster) -> None:
+    with damaged.session() as session:
+        report = ViewConsistencyCheck(session, "bad", "by_email", sample=5_000, settle_seconds=0.05).run()
+
+    assert report.counts == {"checked": 1_080, "missing": 50, "ghost": 30, "differs": 20}
+    assert report.bound.share == 0.0
+
+
+def test_busy_healthy_view_is_never_called_wrong(session: Session, keyspace: str) -> None:
+    reports = []
+    end = until(BUSY_SECONDS)
+    with BusyTable(session, keyspace) as table:
+        while time.monotonic() < end:
+            for view in ("by_email", "by_large"):
+                for sample in (None, 300):
+                    reports.append(ViewConsistencyCheck(session, keyspace, view, sample=sample).run())
+
+    assert table.errors == []
+    assert table.writes > 1_000
+    assert [str(report) for report in reports if not report.is_consistent] == []
+    assert all(report.undecided == 0 for report in reports)
+    # When nothing is written any more, everything can be judged, and the counts are those of the tables.
+    for view in ("by_email", "by_large"):
+        report = ViewConsistencyCheck(session, keyspace, view).run()
+        report.assert_consistent()
+        assert report.unsettled == 0
+
+
+def test_values_of_every_kind_are_equal_on_both_sides(session: Session, keyspace: str) -> None:
+    session.execute(f"CREATE TYPE {keyspace}.point (x int, y decimal)")
+    session.execute(
+        f"CREATE TABLE {keyspace}.t (id uuid, at timestamp, part text STATIC, who text, n varint, d decimal, "
+        f"b blob, f double, day date, tags set<text>, m map<text, int>, l list<int>, p {keyspace}.point, "
+        f"q frozen<{keyspace}.point>, address inet, took duration, PRIMARY KEY (id, at)) "
+        "WITH CLUSTERING ORDER BY (at DESC)"
+    )
+    session.execute(
+        f"CREATE MATERIALIZED VIEW {keyspace}.v AS SELECT id, at, who, n, d, b, f, day, tags, m, l, p, q, "
+        f"address, took FROM {keyspace}.t WHERE who IS NOT NULL AND id IS NOT NULL AND at IS NOT NULL "
+        "PRIMARY KEY ((who, at), id)"
+    )
+    values = (
+        "'Ann', -170141183460469231731687303715884105728, 1.00, 0x00ff, NaN, '-5877641-06-23', {'a', 'b'}, "
+        "{'k': 1}, [3, 1], {x: 1, y: 2.50}, {x: 1, y: null}, '::1', 12h30m"
+    )
+    columns = "id, at, who, n, d, b, f, day, tags, m, l, p, q, address, took"
+    session.execute(f"INSERT INTO {keyspace}.t ({columns}) VALUES (uuid(), '2026-01-01', {values})")
+    session.execute(f"INSERT INTO {keyspace}.t (id, at, who) VALUES (uuid(), '0001-01-01', 'Bob')")
+    session.execute(
+        f"INSERT INTO {keyspace}.t (id, at, n) VALUES (uuid(), '2026-01-01', 1)"
+    )  # not in the view
+    session.execute(f"INSERT INTO {keyspace}.t (id, part) VALUES (uuid(), 'a partition without rows')")
+
+    report = ViewConsistencyCheck(session, keyspace, "v").run()
+
+    assert report.is_consistent, str(report)
+    assert report.counts["checked"] == 2
+
+
+def test_where_that_only_the_server_can_judge(session: Session, keyspace: str) -> None:
+    session.execute(f"CREATE TABLE {keyspace}.t (id int, price decimal, n int, PRIMARY KEY (id, price))")
+    session.execute(
+        f"CREATE MATERIALIZED VIEW {keyspace}.dear AS SELECT * FROM {keyspace}.t "
+        "WHERE price > 9.99 AND id IS NOT NULL PRIMARY KEY (price, id)"
+    )
+    for number in range(100):
+        session.execute(f"INSERT INTO {keyspace}.t (id, price, n) VALUES (%s, %s, 1)", (number, number))
+
+    full = ViewConsistencyCheck(session, keyspace, "dear", settle_seconds=0.05).run()
+    sampled = ViewConsistencyCheck(session, keyspace, "dear", sample=50, settle_seconds=0.05).run()
+
+    assert (full.is_consistent, full.undecided, full.counts["checked"]) == (True, 0, 90)
+    assert (sampled.is_consistent, sampled.undecided) == (True, 0)
+
+
+@pytest.mark.parametrize("name", ["MyKS", "select"])
+def test_names_that_need_quotes(session: Session, name: str) -> None:
+    quoted = f'"{name}"'
+    session.execute(
+        f"CREATE KEYSPACE {quoted} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
+    )
+    try:
+        session.execute(f'CREATE TABLE {quoted}."Table" ("Id" int PRIMARY KEY, "from" text, "my""n" int)')
+        session.execute(
+            f'CREATE MATERIALIZED VIEW {quoted}."token" AS SELECT * FROM {quoted}."Table" '
+            'WHERE "from" IS NOT NULL AND "Id" IS NOT NULL PRIMARY KEY ("from", "Id")'
+        )
+        session.execute(f'INSERT INTO {quoted}."Table" ("Id", "from", "my""n") VALUES (1, \'a\', 2)')
+        report = ViewConsistencyCheck(session, name, "token").run()
+    finally:
+        session.execute(f"DROP KEYSPACE {quoted}")
+
+    assert report.counts == {"checked": 1, "missing": 0, "ghost": 0, "differs": 0}
+
+
+def test_nothing_is_left_behind_and_theirs_is_untouched(session: Session, keyspace: str) -> None:
+    insert = f"INSERT INTO {keyspace}.t (p, c, kind) VALUES (1, 'c', 'x')"
+    BusyTable(session, keyspace).create()
+    session.execute(insert)
+    threads = set(threading.enumerate())
+    handler, profiles = session.client_protocol_handler, dict(session.cluster.profile_manager.profiles)
+
+    ViewConsistencyCheck(session, keyspace, "by_email").run()
+
+    assert session.client_protocol_handler is handler
+    assert session.cluster.profile_manager.profiles == profiles
+    assert session.execute(f"SELECT c FROM {keyspace}.t").one().c == "c"
+    assert {thread.name for thread in set(threading.enumerate()) - threads if not thread.daemon} == set()
+
+
+def test_unknown_names_are_explained(session: Session, keyspace: str) -> None:
+    BusyTable(session, keyspace).create()
+
+    with pytest.raises(ConfigurationError, match="there is no keyspace 'Nowhere'"):
+        ViewConsistencyCheck(session, "Nowhere", "v").run()
+    with pytest.raises(ConfigurationError, match="no materialized view 't'; its views: by_email, by_large"):
+        ViewConsistencyCheck(session, keyspace, "t").run()
+
+
+def test_reads_are_no_faster_than_allowed(session: Session, keyspace: str) -> None:
+    BusyTable(session, keyspace).create()
+    for number in range(150):
+        session.execute(f"INSERT INTO {keyspace}.t (p, c, kind, email) VALUES (%s, 'c', 'x', 'e')", (number,))
+
+    report = ViewConsistencyCheck(session, keyspace, "by_email", rows_per_second=200).run()
+
+    assert report.rows_read == 300
+    assert 1.5 <= report.seconds < 10.0
+
+
+def test_level_is_as_asked_for(session: Session, keyspace: str) -> None:
+    BusyTable(session, keyspace).create()
+    session.execute(
+        f"ALTER KEYSPACE {keyspace} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 3}}"
+    )
+
+    with pytest.raises(UnavailableError, match="at QUORUM"):
+        ViewConsistencyCheck(session, keyspace, "by_email").run()
+    report = ViewConsistencyCheck(session, keyspace, "by_email", consistency="local_one").run()
+    assert report.consistency == "LOCAL_ONE"
+
+
+@pytest.mark.filterwarnings("ignore:Legacy execution parameters:DeprecationWarning")
+def test_cluster_with_options_of_the_older_kind(cassandra: Server, keyspace: str) -> None:
+    from cassandra.policies import RoundRobinPolicy
+    from cassandra.query import dict_factory
+
+    chosen = {"execution_profiles": None, "load_balancing_policy": RoundRobinPolicy()}
+    with cassandra.session(**chosen) as session:
+        session.row_factory = dict_factory
+        BusyTable(session, keyspace).create()
+        session.execute(f"INSERT INTO {keyspace}.t (p, c, kind, email) VALUES (1, 'c', 'x', 'e')")
+
+        report = ViewConsistencyCheck(session, keyspace, "by_email").run()
+        sampled = ViewConsistencyCheck(session, keyspace, "by_email", sample=10).run()
+
+    assert report.counts == sampled.counts == {"checked": 1, "missing": 0, "ghost": 0, "differs": 0}
