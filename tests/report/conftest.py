@@ -20,6 +20,7 @@ from pytest_diagnostics.analysis.schema import (
     Summary,
     Usage,
 )
+from tests.report.browser import chromium, seen, show  # noqa: F401 - fixtures, for the tests beside
 
 
 def usage(wall: float = 0.5, peak: int = 80 << 20, cpu: float | None = None) -> Usage:

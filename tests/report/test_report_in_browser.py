@@ -3,102 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pytest_diagnostics.analysis.schema import Attempt, Ending, Gap, Series, Summary
-from pytest_diagnostics.report.html import render, write
+from pytest_diagnostics.analysis.schema import Attempt, Build, BuildStep, Ending, Gap, Series, Summary
+from pytest_diagnostics.report.html import render
 from pytest_diagnostics.report.page import key_of
 from pytest_diagnostics.report.words import block, figure, line
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 
 Summaries = Callable[..., Summary]
 Attempts = Callable[..., Attempt]
 SeriesOf = Callable[..., Series]
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-             "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
 HOSTILE: list[str] = [
     *json.loads(Path(__file__).with_name("hostile.json").read_text(encoding="utf-8")),
     "A" * 20_000,
 ]
-
-
-def _missing(reason: str) -> NoReturn:
-    if os.environ.get("PYTEST_DIAGNOSTICS_REQUIRE_LIVE"):
-        pytest.fail(f"this job must run it: {reason}")
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium") or _missing("no chromium on PATH")
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ImportError:
-        _missing("playwright is not installed")
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        except Error as error:
-            _missing(f"chromium does not start: {error}")
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def seen() -> list[str]:
-    """What a page complained about, or asked the network for."""
-    return []
-
-
-@pytest.fixture
-def show(chromium: Browser, seen: list[str], tmp_path: Path) -> Iterator[Callable[..., Page]]:
-    """Open a summary, or a page's text; a page that complains fails its test unless that was the point."""
-    contexts = []
-
-    def open_page(
-        found: Summary | str,
-        anchor: str = "",
-        width: int = 1280,
-        scheme: str = "light",
-        scripts: bool = True,
-        quiet: bool = True,
-    ) -> Page:
-        target = tmp_path / "report.html"
-        if isinstance(found, str):
-            target.write_text(found, encoding="utf-8", newline="\n")
-        else:
-            write(found, target)
-        context = chromium.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme="dark" if scheme == "dark" else "light",
-            java_script_enabled=scripts,
-        )
-        context.set_offline(True)
-        contexts.append((context, quiet))
-        page = context.new_page()
-        page.on("pageerror", lambda error: seen.append(str(error)))
-        page.on("console", lambda message: seen.append(message.text))
-        page.on("request", lambda request: seen.extend([request.url][request.url.startswith("file:") :]))
-        page.goto(target.as_uri() + anchor)
-        if scripts:
-            page.wait_for_selector("html[data-ready]", state="attached")
-        return page
-
-    yield open_page
-    for context, _ in contexts:
-        context.close()
-    if all(quiet for _, quiet in contexts):
-        assert seen == []
 
 
 Show = Callable[..., "Page"]
@@ -139,7 +66,16 @@ def test_hostile_texts_are_shown_as_they_are_and_nothing_runs(
         state.update({"reason": HOSTILE[5], "where": HOSTILE[1], "state": HOSTILE[0]})
     texts, figures = set(Gap.__annotations__) - {"pid"}, ("pid", "start_seconds", "time_seconds", "seconds")
     found["gaps"] = [cast("Gap", {**dict.fromkeys(texts, t), **dict.fromkeys(figures, 1)}) for t in HOSTILE]
-    found["endings"] = [cast("Ending", {"process": t, "sentence": t, "evidence": [t]}) for t in HOSTILE]
+    nobody = {"nodeid": None, "last_rss_bytes": None}
+    found["endings"] = [
+        cast("Ending", {"process": t, "sentence": t, "evidence": [t], **nobody}) for t in HOSTILE
+    ]
+    step = BuildStep(time_seconds=0.0, state="failed", percent=1.0)
+    texts, times = set(Build.__annotations__) - {"steps"}, ("start_seconds", "time_seconds")
+    found["builds"] = [
+        cast("Build", {**dict.fromkeys(texts, t), **dict.fromkeys(times, 1), "steps": [step]})
+        for t in HOSTILE
+    ]
     found["shards"] = [
         {"name": text, "records": 1, "damaged": 0, "torn": True, "unknown": 0} for text in HOSTILE
     ]

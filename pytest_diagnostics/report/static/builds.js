@@ -11,7 +11,7 @@ function buildsHeight() {
 function buildKeys() {
   if (!meta.builds.length) return [];
   const looks = new Set(meta.builds.flatMap((build) => build[3].map((step) => step[1])));
-  const words = [["building", "build: filled by its percent"], ["bad", "build: needs somebody"], ["stuck", "build: stuck"],
+  const words = [["building", "build: filled by its percent"], ["bad", "build: interrupted or failed"], ["stuck", "build: stuck"],
     ["unknown", "build: not known"]];
   const keys = words.filter(([look]) => looks.has(look)).map(([look, word]) =>
     el("span", { class: "mark" }, el("i", { class: "swatch build-" + look }), word));
@@ -32,8 +32,8 @@ function drawBuild(pen, [, , , steps, end], top, scale, x) {
   let level = 0;
   steps.forEach(([time, look, percent], place) => {
     const next = steps[place + 1];
-    const from = x(time);
-    const to = next ? x(next[0]) : last;
+    const from = Math.round(x(time)); // whole pixels: two that share one would leave a seam
+    const to = Math.round(next ? x(next[0]) : last);
     const before = percent === null ? level : percent / 100;
     // Between two looks the build went on: its percent rises from one to the next.
     const after = next && next[1] === "building" && next[2] !== null ? next[2] / 100 : next && next[1] === "built" ? 1 : before;
@@ -93,6 +93,6 @@ function laneBuild(event) {
 function buildAt([kind, name, sentence, steps, end], time) {
   const step = [...steps].reverse().find(([at]) => at <= time);
   if (!step || (time > end && step[1] !== "built")) return kind + " " + name + " · " + sentence;
-  return kind + " " + name + " · " + (step[1] === "bad" ? sentence : step[1] + (step[2] === null || step[1] === "built" ? "" : " " + step[2] + " %"))
-    + " at " + clock(time, 0.1);
+  const at = step[2] === null || step[1] === "built" ? "" : " " + step[2] + " %";
+  return kind + " " + name + " · " + (step[1] === "bad" ? sentence : step[1] + at + " at " + clock(time, 0.1));
 }
