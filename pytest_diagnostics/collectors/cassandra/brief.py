@@ -15,8 +15,8 @@ from .states import State, counted
 
 #: Up to this size of a result, everything is listed.
 SMALL_BYTES = 48 * 1024
-#: No result is larger; the core takes 64 KiB, and the connection and the poll are still to come.
-MOST_BYTES = 60 * 1024
+#: No result is larger; the core takes 64 KiB, and the connection, with its ten last outages, comes on top.
+MOST_BYTES = 56 * 1024
 MOST_LISTED = 100
 #: Of it, for what stands beside the list.
 REST_BYTES = MOST_BYTES // 3
