@@ -57,9 +57,11 @@ class RemoteCollection:
 
     def wait(self, timeout: float) -> bool:
         """Fetch the results; False when some are not there after ``timeout`` seconds."""
-        question: dict[str, object] = {"op": "fetch", "tag": self._tag, "timeout": timeout}
+        # What is there when one collector lets the time pass must still come back in time.
+        patience = timeout - min(GRACE_SECONDS, timeout / 4)
+        question: dict[str, object] = {"op": "fetch", "tag": self._tag, "timeout": patience}
         if not self._posted:
-            question = {"op": "now", "names": self._names, "timeout": timeout}
+            question = {"op": "now", "names": self._names, "timeout": patience}
         answer = self._recorder.ask(question, timeout)
         if answer is None:
             return False

@@ -150,11 +150,12 @@ class Poller:
                 reply = self._everywhere(query, [node], catalog, level=at)[node.address]
                 if reply.rows is not None:
                     return replace(reply, consistency=f"{at} ({why})" if why else at)
-                if reply.unavailable is not None or node.address in self._silent:
+                refused = (reply.error or "").startswith(f"{ErrorType.PERMISSION}:")
+                if reply.unavailable is not None or refused:
+                    return reply  # as every node would say
+                if node.address in self._silent:
                     break
                 why = f"{at} could not be had: {reply.reason}"
-            if reply.unavailable is not None or (reply.error or "").startswith(f"{ErrorType.PERMISSION}:"):
-                break
         return reply
 
     def _everywhere(
