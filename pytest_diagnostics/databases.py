@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +68,32 @@ def of_session(config: pytest.Config) -> list[DiagnosticCollector]:
     if session is None:
         return []
     return [load(name, session=session) for name in CASSANDRA_DEFAULT]
+
+
+@contextmanager
+def live_session(config: pytest.Config) -> Iterator[object]:
+    """Give the session of a plugin, or one of our own to the cluster that options name, for a while.
+
+    Raises ``pytest.UsageError`` where there is neither, and what ``Connection.open`` raises.
+    """
+    given = config.hook.pytest_diagnostics_cassandra_session(config=config)
+    if given is not None:
+        yield given
+        return
+    target = named_cluster(config)
+    if target is None:
+        raise pytest.UsageError(
+            f"of which cluster? Give session=, {_PREFIX}cassandra=HOST[:PORT],... or the hook "
+            "pytest_diagnostics_cassandra_session"
+        )
+    from .collectors.cassandra.connection import Connection
+
+    connection = Connection(target)
+    connection.open()
+    try:
+        yield connection.session
+    finally:
+        connection.close()
 
 
 def _try_out(target: Target, values: dict[str, tuple[object, str]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from .core.clock import SystemClock
 from .core.collector import DiagnosticCollector
 from .core.figures import Usage, subtract, total
 from .core.model import DiagnosticResult, JsonValue
-from .databases import named_cluster, options_for
+from .databases import live_session, named_cluster, options_for
 from .guard import Guard
 from .live import LiveCollectors
 from .selection import checked
@@ -22,6 +22,7 @@ from .storage.shard import MemoryShard
 from .system.usage import UsageReader, open_usage_reader
 
 if TYPE_CHECKING:
+    from .collectors.cassandra.consistency_report import ConsistencyReport
     from .phases import PhaseHooks
     from .recorder.kinds import Recorder
     from .recorder.thread import ThreadRecorder
@@ -43,6 +44,7 @@ class Diagnostics:
     """What a test can ask of its own diagnostics."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._config = request.config
         session = request.config.stash.get(SESSION, None)
         self._clock = SystemClock()
         self._phases: PhaseHooks | None = session.phases if session is not None else None
@@ -80,6 +82,46 @@ class Diagnostics:
         now = self._clock.monotonic()
         self._record("collection", {"reason": "asked for by the test", "monotonic": now, **_split(report)})
         return {"timestamp": self._clock.wall(now).isoformat(), **report}
+
+    def check_view(
+        self,
+        view: str,
+        *,
+        session: object | None = None,
+        sample: int | None = None,
+        consistency: str | None = None,
+        rows_per_second: float | None = None,
+        settle_seconds: float = 0.5,
+        max_examples: int = 20,
+    ) -> ConsistencyReport:
+        """Compare a materialized view, "keyspace.view", with its base table now, and return the report.
+
+        ``session`` is a live session of the driver; without one, that of the hook
+        ``pytest_diagnostics_cassandra_session`` is used, else one that is opened for this check to the
+        cluster of --diagnostics-cassandra. The others are those of ``ViewConsistencyCheck``,
+        which says what is raised.
+        """
+        from .collectors.cassandra.consistency import ViewConsistencyCheck
+        from .collectors.cassandra.consistency_plan import identifiers
+
+        keyspace, name = identifiers(view)
+        with live_session(self._config) if session is None else nullcontext(session) as live:
+            report = ViewConsistencyCheck(
+                live,
+                keyspace,
+                name,
+                sample=sample,
+                consistency=consistency,
+                rows_per_second=rows_per_second,
+                settle_seconds=settle_seconds,
+                max_examples=max_examples,
+            ).run()
+        data = {"cassandra_consistency": {"views": [report.as_dict()]}}
+        now = self._clock.monotonic()
+        self._record(
+            "collection", {"reason": "asked for by the test", "monotonic": now, "data": data, "errors": {}}
+        )
+        return report
 
     def add(self, collector: DiagnosticCollector) -> None:
         """Collect from ``collector`` until this test's teardown begins.

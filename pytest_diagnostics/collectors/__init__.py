@@ -25,6 +25,9 @@ BUILT_IN: dict[str, str] = {
     "perf_events": "pytest_diagnostics.collectors.perf_events:PerfEventsCollector",
     "cassandra_views": "pytest_diagnostics.collectors.cassandra.views:ViewsCollector",
     "cassandra_indexes": "pytest_diagnostics.collectors.cassandra.indexes:IndexesCollector",
+    "cassandra_consistency": (
+        "pytest_diagnostics.collectors.cassandra.consistency_collector:ConsistencyCollector"
+    ),
 }
 
 #: Those that watch a Cassandra or ScyllaDB: they take its ``target``. One process of a run asks it.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from pytest_diagnostics import ConfigurationError, UnavailableError, ViewConsistencyCheck
+from pytest_diagnostics.collectors import load
 from pytest_diagnostics.collectors.cassandra.consistency import CheckProgress
+from pytest_diagnostics.collectors.cassandra.target import Target
+from pytest_diagnostics.fixtures import Diagnostics
 from tests.cassandra.busy import BusyTable, until
 from tests.cassandra.conftest import Server
 from tests.cassandra.launcher import Cluster
@@ -283,3 +287,76 @@ def test_cluster_with_options_of_the_older_kind(cassandra: Server, keyspace: str
         sampled = ViewConsistencyCheck(session, keyspace, "by_email", sample=10).run()
 
     assert report.counts == sampled.counts == {"checked": 1, "missing": 0, "ghost": 0, "differs": 0}
+
+
+def test_collector_takes_the_views_in_turn(cassandra: Server, session: Session, keyspace: str) -> None:
+    BusyTable(session, keyspace).create()
+    for number in range(150):
+        session.execute(
+            f"INSERT INTO {keyspace}.t (p, c, kind, email, n) VALUES (%s, 'c', 'x', 'e', 1)", (number,)
+        )
+    collector = load(
+        "cassandra_consistency",
+        target=Target(tuple(cassandra.addresses), cassandra.port).fields(),
+        views=[f"{keyspace}.by_email", f"{keyspace}.by_large"],
+        settle_seconds=0.05,
+    )
+    assert collector.probe() is None
+    collector.start()
+    try:
+        deadline = until(60.0)
+        data: dict[str, Any] = {}
+        while len(data.get("views") or ()) < 2 and time.monotonic() < deadline:
+            data = cast("dict[str, Any]", collector.collect())
+    finally:
+        collector.stop()
+
+    views = data["views"]
+    assert {view["view"]: view["counts"]["checked"] for view in views} == {"by_email": 150, "by_large": 129}
+    assert all(view["is_consistent"] for view in views)
+    assert (data["total"], data["left_out"], data["not_checked"]) == (2, 0, {})
+    assert data["connection"]["state"] == "connected"
+    json.dumps(data, allow_nan=False)
+
+
+CHECKED = """
+    import pytest
+    from pytest_diagnostics import ConfigurationError
+
+    def test_consistent(diagnostics):
+        report = diagnostics.check_view("{keyspace}.by_email", sample=100)
+        report.assert_consistent()
+        assert report.counts["checked"] == 1
+
+    def test_unknown(diagnostics):
+        with pytest.raises(ConfigurationError, match="has no materialized view 'by_nothing'"):
+            diagnostics.check_view("{keyspace}.by_nothing")
+"""
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "not recorded"])
+def test_fixture_checks_by_the_option(
+    cassandra: Server, session: Session, keyspace: str, pytester: pytest.Pytester, recorded: bool
+) -> None:
+    BusyTable(session, keyspace).create()
+    session.execute(f"INSERT INTO {keyspace}.t (p, c, kind, email) VALUES (1, 'c', 'x', 'e')")
+    pytester.makepyfile(CHECKED.format(keyspace=keyspace))
+    options = ["--diagnostics"] if recorded else []
+
+    result = pytester.runpytest_subprocess(
+        *options, f"--diagnostics-cassandra={','.join(cassandra.addresses)}:{cassandra.port}"
+    )
+
+    result.assert_outcomes(passed=2)
+
+
+def test_fixture_checks_by_a_session_of_the_test(
+    cassandra: Server, session: Session, keyspace: str, diagnostics: Diagnostics
+) -> None:
+    BusyTable(session, keyspace).create()
+
+    report = diagnostics.check_view(f"{keyspace}.by_large", session=session)
+
+    assert report.counts["checked"] == 0
+    with pytest.raises(pytest.UsageError, match="of which cluster"):
+        diagnostics.check_view(f"{keyspace}.by_large")

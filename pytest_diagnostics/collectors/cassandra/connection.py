@@ -116,6 +116,11 @@ class Connection:
         """Whether there is a session to ask through, in this process."""
         return self._session is not None and self._pid == Pid.current()
 
+    @property
+    def session(self) -> object | None:
+        """The session, for what needs one of the driver's; None without a connection."""
+        return self._session if self.is_open else None
+
     def open(self) -> None:
         """Connect. Raises UnreachableError, RefusedError or ConfigurationError, and leaves nothing behind."""
         if self._refused is not None:
