@@ -149,6 +149,7 @@ class Connection:
             raise UnreachableError(f"{self.target}: {told(exc)}") from exc
         self._profile, self._retries = _asking()
         self._cluster, self._session = cluster, session
+        self._quiet.opener = None
 
     def close(self) -> None:
         """End the session if it is ours, within ``CLOSE_SECONDS`` whatever the server does."""

@@ -21,12 +21,15 @@ class Quiet(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._cluster: object | None = None
+        #: The thread that opens the cluster at this moment.
+        self.opener: threading.Thread | None = None
         self._loggers: list[logging.Logger] = []
 
     def begin(self, cluster: object) -> None:
         """Listen to the driver's loggers; those of a user's session are let through."""
         self.end()
         self._cluster = cluster
+        self.opener = threading.current_thread()
         known = dict(logging.root.manager.loggerDict)
         self._loggers = [
             one
@@ -41,7 +44,7 @@ class Quiet(logging.Filter):
         for logger in self._loggers:
             logger.removeFilter(self)
         self._loggers = []
-        self._cluster = None
+        self._cluster = self.opener = None
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record is somebody else's."""
@@ -51,7 +54,7 @@ class Quiet(logging.Filter):
         thread = threading.current_thread()
         if (record.threadName or thread.name).startswith(OURS):
             return False
-        if thread in _threads(cluster):
+        if thread is self.opener or thread in _threads(cluster):
             return False
         if not _is_shared(thread):
             return True

@@ -149,7 +149,8 @@ class Watch:
                 if self._target is not None and self._target in self._refusals:
                     self._failure = self._refusals[self._target]
                 if isinstance(self._failure, (RefusedError, ConfigurationError)):
-                    self._change(REFUSED if isinstance(self._failure, RefusedError) else UNREACHABLE)
+                    refused = isinstance(self._failure, RefusedError)
+                    self._change(REFUSED if refused else UNREACHABLE, str(self._failure))
                     raise self._failure
                 if self._failure is not None and self.clock.monotonic() < self._not_before:
                     raise self._failure

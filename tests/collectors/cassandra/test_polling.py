@@ -220,8 +220,8 @@ def test_a_node_whose_tables_could_not_be_read_says_so_and_is_asked_again() -> N
     wire = Nodes("a")
     unreadable = Told(error=ConnectionError("gone"))
     send = wire.send
-    wire.send = lambda address, cql, level, most: (  # type: ignore[method-assign] # this one node
-        unreadable if '"system_schema"."columns"' in cql else send(address, cql, level, most)
+    wire.send = lambda address, cql, level, most_rows: (  # type: ignore[method-assign] # this one node
+        unreadable if '"system_schema"."columns"' in cql else send(address, cql, level, most_rows)
     )
     poller = Poller(wire, SystemClock())
     assert errors(poller.poll([BUILT]), "built") == {
