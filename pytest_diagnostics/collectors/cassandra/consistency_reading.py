@@ -63,8 +63,8 @@ class _Asked:
         future.add_callbacks(self._arrived, self._failed)
 
     def _arrived(self, rows: list[Any]) -> None:
-        # A session with options of the driver's older kind makes dicts, if that is what its user chose.
-        self.rows = [tuple(row.values()) for row in rows] if rows and isinstance(rows[0], dict) else rows
+        # With options of the driver's older kind, rows are what the driver or its user makes of tuples.
+        self.rows = rows if not rows or type(rows[0]) is tuple else [_tuple(row) for row in rows]
         self._done.set()
 
     def _failed(self, error: BaseException) -> None:
@@ -234,6 +234,10 @@ def token_ranges(count: int) -> list[tuple[bytes, bytes]]:
 def token_bytes(token: int) -> bytes:
     """Return a token as the protocol sends it."""
     return struct.pack(">q", token)
+
+
+def _tuple(row: Any) -> RawRow:
+    return tuple(row.values() if isinstance(row, dict) else row)
 
 
 def _fetch_size(rows: Sequence[RawRow], before: int | None) -> int:

@@ -1,0 +1,111 @@
+"""What a check proves, and how it says so."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timezone
+from decimal import Decimal
+
+import pytest
+
+from pytest_diagnostics import ConfigurationError, ViewConsistencyCheck
+from pytest_diagnostics.collectors.cassandra.consistency_report import (
+    Bound,
+    ConsistencyReport,
+    Example,
+    most_expected,
+    plain,
+)
+
+
+def report(missing: int = 0, examples: tuple[Example, ...] = ()) -> ConsistencyReport:
+    return ConsistencyReport(
+        keyspace="ks",
+        view="by_email",
+        base="users",
+        mode="sampled",
+        counts={"checked": 4_000, "missing": missing, "ghost": 0, "differs": 0},
+        examples={"missing": examples, "ghost": (), "differs": ()},
+        consistency="QUORUM",
+        consistency_reason="there are 3 copies of each row",
+        sample=2_000,
+        bound=Bound.of(missing, 2_000),
+        unsettled=2,
+        undecided=0,
+        seconds=1.5,
+        rows_read=8_000,
+        rows_per_second=5_333.3,
+    )
+
+
+def test_none_of_n_is_the_rule_of_three() -> None:
+    bound = Bound.of(0, 1_000)
+
+    assert bound.share == pytest.approx(3 / 1_000, rel=0.01)
+    assert "none of 1,000 sampled rows wrong: at 95 % confidence at most 0.30%" in bound.sentence
+
+
+@pytest.mark.parametrize(("seen", "most"), [(0, 2.996), (1, 4.744), (2, 6.296), (10, 16.96), (100, 118.1)])
+def test_some_of_n_is_poissons_upper_limit(seen: int, most: float) -> None:
+    # Of the tables of the Poisson distribution: the mean at which so few or fewer have a chance of 5 %.
+    assert most_expected(seen) == pytest.approx(most, rel=0.001)
+
+
+def test_bound_of_a_full_check_of_nothing_and_of_all() -> None:
+    assert Bound.of(0, None).share == 0.0
+    assert Bound.of(0, 0).share == 1.0
+    assert Bound.of(10, 10).share == 1.0
+
+
+def test_clean_report_asserts_nothing_and_is_json() -> None:
+    clean = report()
+
+    clean.assert_consistent()
+    assert clean.is_consistent
+    told = json.loads(json.dumps(clean.as_dict(), allow_nan=False))
+    assert told["counts"] == {"checked": 4_000, "missing": 0, "ghost": 0, "differs": 0}
+    assert told["bound"]["share"] == pytest.approx(0.0015, rel=0.01)
+    assert "view ks.by_email says what its base table says" in str(clean)
+    assert "2 rows went on changing while they were looked at: not judged" in str(clean)
+
+
+def test_wrong_report_says_which_rows_at_which_level() -> None:
+    wrong = report(3, (Example("missing", {"email": "a@b", "id": 1}),))
+
+    with pytest.raises(AssertionError) as caught:
+        wrong.assert_consistent()
+    assert str(caught.value).splitlines()[1:4] == [
+        "  3 missing (in the base table, not in the view)",
+        "    email='a@b', id=1",
+        "    and 2 more",
+    ]
+    assert "read at QUORUM: there are 3 copies of each row" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (None, None),
+        (True, True),
+        (2**70, 2**70),
+        (1.5, 1.5),
+        (math.nan, "nan"),
+        (b"\0\xff", "0x00ff"),
+        (Decimal("1.50"), "1.50"),
+        (datetime(2026, 1, 1, tzinfo=timezone.utc), "2026-01-01T00:00:00+00:00"),
+        ({"b": b"\1"}, "{'b': '0x01'}"),
+        ([1, None], "[1, None]"),
+        ("x" * 300, "x" * 200 + "… (300 characters)"),
+    ],
+)
+def test_value_of_an_example(value: object, told: object) -> None:
+    assert plain(value) == told
+
+
+@pytest.mark.parametrize(
+    "options", [{"sample": 0}, {"rows_per_second": 0}, {"settle_seconds": -1}, {"max_examples": -1}]
+)
+def test_numbers_that_make_no_sense_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(ConfigurationError):
+        ViewConsistencyCheck(object(), "ks", "v", **options)  # type: ignore[arg-type] # one number each
