@@ -7,11 +7,12 @@ counted, by state, and a digest of it tells whether it is the same as before.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2s
 from json.encoder import encode_basestring_ascii
 
-from .states import State, counted
+from .states import State
 
 #: Up to this size of a result, everything is listed.
 SMALL_BYTES = 48 * 1024
@@ -68,8 +69,13 @@ class Brief:
         self._before: dict[str, str] = {}
         self._is_first = True
 
-    def shorten(self, result: Mapping[str, object]) -> dict[str, object]:
+    def shorten(
+        self, result: Mapping[str, object], calm: Mapping[str, str] | None = None
+    ) -> dict[str, object]:
         """Return a result of at most ``MOST_BYTES``, with what is not listed counted and digested.
+
+        ``calm`` are the names and states of so many more that they could not all be listed, and that are
+        built and unchanged: they are counted without having been told.
 
         It adds ``total``, ``states`` (how many of each, of all), ``changed`` (how many have another state
         than in the result before, or are new, or gone; None in the first), ``left_out``,
@@ -79,14 +85,14 @@ class Brief:
         if not isinstance(found, list):
             return _shortened(result)
         items: list[Item] = found
-        states = {self._name(item): str(item["state"]) for item in items}
+        states = {**(calm or {}), **{self._name(item): str(item["state"]) for item in items}}
         before, self._before = self._before, states
         is_first, self._is_first = self._is_first, False
         changed = {name for name, state in states.items() if before.get(name) != state}
         rest = _shortened({key: value for key, value in result.items() if key != self._topic})
         counts: dict[str, object] = {
-            "total": len(items),
-            "states": counted(State(state) for state in states.values()),
+            "total": len(states),
+            "states": _counted(states.values()),
             "changed": None if is_first else len(changed) + len(before.keys() - states.keys()),
             "left_out": 0,
             "left_out_states": {},
@@ -94,13 +100,13 @@ class Brief:
         }
         # Room for the counts of every state, and for the digest.
         room = json_bytes(rest) + 1024
-        if room + json_bytes(items, SMALL_BYTES - room) <= SMALL_BYTES:
+        if not calm and room + json_bytes(items, SMALL_BYTES - room) <= SMALL_BYTES:
             return {**rest, self._topic: [dict(item) for item in items], **counts}
         listed = self._chosen(items, set() if is_first else changed, MOST_BYTES - room)
         names = {self._name(item) for item in listed}
         left_out = {name: state for name, state in states.items() if name not in names}
         counts["left_out"] = len(left_out)
-        counts["left_out_states"] = counted(State(state) for state in left_out.values())
+        counts["left_out_states"] = _counted(left_out.values())
         counts["digest"] = digest(left_out)
         return {**rest, self._topic: listed, **counts}
 
@@ -124,10 +130,14 @@ class Brief:
 
 def digest(states: Mapping[str, str]) -> str:
     """Return a fingerprint of names and their states, 16 hexadecimal digits: a change of any changes it."""
-    told = blake2s(digest_size=8)
-    for name in sorted(states):
-        told.update(f"{name}\0{states[name]}\0".encode("utf-8", "backslashreplace"))
-    return told.hexdigest()
+    told = "".join([f"{name}\0{states[name]}\0" for name in sorted(states)])
+    return blake2s(told.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
+
+
+def _counted(states: Iterable[str]) -> dict[str, int]:
+    """Return how many there are of each state that occurs, the best first."""
+    found = Counter(states)
+    return {state.value: found[state.value] for state in State if state.value in found}
 
 
 def _shortened_item(item: Item) -> dict[str, object]:
@@ -137,8 +147,7 @@ def _shortened_item(item: Item) -> dict[str, object]:
     if isinstance(nodes, Mapping) and len(nodes) > MOST_NODES:
         ranked = sorted(nodes, key=lambda address: (-_badness(nodes[address]), str(address)))
         short["nodes"] = {address: _cut(nodes[address]) for address in ranked[:MOST_NODES]}
-        others = [State(str(nodes[address]["state"])) for address in ranked[MOST_NODES:]]
-        short["nodes_left_out"] = counted(others)
+        short["nodes_left_out"] = _counted(str(nodes[address]["state"]) for address in ranked[MOST_NODES:])
     return short
 
 

@@ -80,8 +80,8 @@ class Index:
     name: str
     #: legacy, sasi, storage-attached, view (ScyllaDB's) or custom.
     kind: str
-    #: Its kind and options as the schema has them: another text is another index of the same name.
-    definition: str
+    #: As the schema has them: with others, it is another index of the same name.
+    options: Mapping[object, object]
 
 
 @dataclass(frozen=True)
@@ -145,14 +145,13 @@ def indexes(rows: Iterable[Row], *, is_scylla: bool) -> list[Index]:
     found: dict[Name, Index] = {}
     for row in rows:
         keyspace = str(row["keyspace_name"])
-        if keyspace in SYSTEM_KEYSPACES:
+        if keyspace in SYSTEM_KEYSPACES or (keyspace, row["index_name"]) in found:
             continue
         options = row.get("options")
         options = dict(options) if isinstance(options, Mapping) else {}
         kind = _kind(str(row["kind"]), str(options.get("class_name", "")), is_scylla=is_scylla)
-        definition = json.dumps([row["table_name"], row["kind"], sorted(options.items())], default=str)
-        index = Index(keyspace, str(row["table_name"]), str(row["index_name"]), kind, definition)
-        found.setdefault((keyspace, index.name), index)
+        index = Index(keyspace, str(row["table_name"]), str(row["index_name"]), kind, options)
+        found[keyspace, index.name] = index
     return list(found.values())
 
 

@@ -68,6 +68,7 @@ class IndexOnNode:
         #: When it was first seen not to be listed, CLOCK_MONOTONIC; None while it is.
         self.unlisted_since: float | None = None
         self.is_failed = False
+        self._was_clear = False
         self._idle_looks = 0
         self._idle_since = 0.0
         self._disputed_since: float | None = None
@@ -75,6 +76,21 @@ class IndexOnNode:
         self._doubt: str | None = None
         #: Seen listed, without a task that could be its own: a later task of its table may be another's.
         self.is_settled = False
+
+    def is_calm(self, index: Index, facts: Facts, gossip: str | None) -> bool:
+        """Return whether it was built at the last look, without a doubt, and every table says so still."""
+        name = index.keyspace, index.name
+        return (
+            self._was_clear
+            and facts.listed is not None
+            and name in facts.listed
+            and facts.schema is not None
+            and name in facts.schema
+            and facts.tasks is not None
+            and (index.keyspace, index.table) not in facts.tasks
+            and gossip in (None, "UNKNOWN", "BUILD_SUCCEEDED")
+            and (index.kind != "storage-attached" or (facts.flags or {}).get(name) == (False, True))
+        )
 
     def look(
         self, index: Index, facts: Facts, tasks: Sequence[Task], gossip: str | None, *, shared: bool
@@ -91,6 +107,9 @@ class IndexOnNode:
         found.is_running = True if tasks else None if shared or facts.tasks is None else False
         self._remember(found, index, percent, facts.moment)
         self.is_failed = found.state is State.FAILED
+        self._was_clear = (
+            found.state is State.BUILT and found.verdict is None and gossip != "FULL_REBUILD_STARTED"
+        )
         if facts.listed is not None:
             is_listed = (index.keyspace, index.name) in facts.listed
             since = facts.moment if self.unlisted_since is None else self.unlisted_since

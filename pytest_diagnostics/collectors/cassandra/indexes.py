@@ -41,6 +41,8 @@ TOPICS = frozenset(query.topic for query in (*INDEX_QUERIES, SAI_SSTABLES)) - {S
 COVERAGE_SECONDS = 10.0
 #: An index that is gone from the schema is told as dropped for so long, and of so many at most.
 DROPPED_SECONDS, MOST_DROPPED = 60.0, 20
+#: So many indexes cannot all be listed: those that are built, and were before, are counted only.
+MANY = 300
 #: ScyllaDB's indexes are views: the same tables tell of them.
 SCYLLA_INDEX_QUERIES = (INDEXES, *SCYLLA_QUERIES)
 
@@ -57,7 +59,10 @@ class _Known:
         self.dropped_at: float | None = None
 
     def on(self, address: str) -> IndexOnNode:
-        return self.nodes.setdefault(address, IndexOnNode())
+        node = self.nodes.get(address)
+        if node is None:
+            node = self.nodes[address] = IndexOnNode()
+        return node
 
 
 class IndexesReader:
@@ -111,11 +116,11 @@ class IndexesReader:
         current = indexes(rows, is_scylla=self._kind == "scylla")
         self._update(current, answers.moment, is_complete=not any(reply.truncated for reply in replies))
         behind = [index for index in current if index.kind == "view"]
-        told = self._read([index for index in current if index.kind != "view"], answers)
+        told, calm = self._read([index for index in current if index.kind != "view"], answers)
         told += of_views(behind, self._views.read(answers)) if behind else []
         told += [_dropped(known) for known in self._known.values() if known.dropped_at is not None]
         told.sort(key=lambda item: (str(item["keyspace"]), str(item["index"])))
-        return self._brief.shorten({**result, "indexes": told})
+        return self._brief.shorten({**result, "indexes": told}, calm)
 
     def _update(self, current: Sequence[Index], moment: float, *, is_complete: bool) -> None:
         """Learn which indexes there are: new, re-created under the same name, gone."""
@@ -135,7 +140,10 @@ class IndexesReader:
         for _, name in sorted(dropped)[:-MOST_DROPPED]:
             del self._known[name]
 
-    def _read(self, current: Sequence[Index], answers: Answers) -> list[dict[str, object]]:
+    def _read(
+        self, current: Sequence[Index], answers: Answers
+    ) -> tuple[list[dict[str, object]], dict[str, str]]:
+        """Return what is told of each index, and the names of those of very many that are as they were."""
         nodes = [facts(answers, node) for node in answers.nodes]
         by_table: dict[Name, list[Index]] = {}
         for index in current:
@@ -149,9 +157,17 @@ class IndexesReader:
         reply = answers.anyone(GOSSIP.topic)
         told = gossip(reply.rows) if reply is not None and reply.rows is not None else {}
         items = []
+        calm: dict[str, str] = {}
+        nobody: dict[Name, str] = {}
+        heard_of = [(each, told.get(each.node.address, nobody)) for each in nodes]
         for index in current:
             name = index.keyspace, index.name
             known = self._known[name]
+            if len(current) > MANY and all(
+                known.on(each.node.address).is_calm(index, each, heard.get(name)) for each, heard in heard_of
+            ):
+                calm[f"{index.keyspace}.{index.name}"] = State.BUILT.value
+                continue
             verdicts = {}
             for each in nodes:
                 address = each.node.address
@@ -161,7 +177,7 @@ class IndexesReader:
                 verdict = look(index, each, tasks.get(name, ()), heard, shared=name in shared)
                 verdicts[address] = verdict, _on_node(verdict, index, each, heard)
             items.append(_item(known, verdicts, answers.moment, self._clock))
-        return items
+        return items, calm
 
 
 class IndexesCollector(CassandraCollector):

@@ -298,3 +298,24 @@ def test_index_of_scylla_is_told_from_the_view_behind_it() -> None:
     assert (built["index"], built["table"], on(built)["locally_built"]) == ("ia", "t", True)
     assert SCYLLA_STATUS in reader.queries(3.0)
     assert SSTABLE_TASKS not in reader.queries(3.0)
+
+
+def test_one_of_thousands_that_changes_is_listed_with_all_that_is_known_of_it() -> None:
+    names = [f"i{number}" for number in range(2000)]
+    schema = [index(name) for name in names]
+    reading = Reading()
+    counts = [reading.look(schema, [], listed(*names)), reading.look(schema, [], listed(*names))]
+    digests = [reading.result["digest"]]
+
+    rebuilt = reading.look(schema, [task(100)], listed(*names[1:]))
+    built = reading.look(schema, [], listed(*names))
+    after = reading.look(schema, [], listed(*names))
+    digests.append(reading.result["digest"])
+
+    assert counts == [{}, {}]
+    assert states(rebuilt) == {"i0": ("building", 10.0)}
+    assert on(rebuilt["i0"])["listed_as_built"] is False
+    assert states(built) == {"i0": ("built", 100.0)}
+    assert after == {}
+    assert reading.result["states"] == {"built": 2000}
+    assert digests[0] == digests[1]
