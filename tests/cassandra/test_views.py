@@ -1,0 +1,211 @@
+"""What is said of materialized views on real servers, from their creation to their end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_diagnostics.collectors.cassandra.target import Target
+from pytest_diagnostics.collectors.cassandra.views import ViewsCollector
+from tests.cassandra.launcher import Cluster
+from tests.cassandra.nodes import Node
+
+if TYPE_CHECKING:
+    from cassandra.cluster import Session
+
+#: Between two looks.
+PACE_SECONDS = 0.5
+MOST_SECONDS = 180.0
+TEXT = "x" * 300
+#: Below the size that the server refuses, 50 KiB.
+BATCH_ROWS = 100
+TRIES = 4
+
+View = dict[str, Any]
+
+
+class Watcher:
+    """A collector, and all that it said of one view."""
+
+    def __init__(self, addresses: list[str]) -> None:
+        self.collector = ViewsCollector(Target(tuple(addresses)), name="cassandra_views")
+        self.collector.start()
+        self.looks: list[tuple[float, View]] = []
+
+    def data(self) -> dict[str, Any]:
+        return dict(self.collector.collect())
+
+    def look(self, keyspace: str, name: str = "mv") -> View | None:
+        """Look once at a view; None while the schema does not have it."""
+        views = self.data()["views"]
+        assert views is not None
+        for view in views:
+            if (view["keyspace"], view["view"]) == (keyspace, name):
+                self.looks.append((time.monotonic(), view))
+                return dict(view)
+        return None
+
+    def until(self, keyspace: str, is_so: Callable[[View], bool], name: str = "mv") -> View:
+        """Look until something is so; the looks stay in ``looks``."""
+        deadline = time.monotonic() + MOST_SECONDS
+        while time.monotonic() < deadline:
+            view = self.look(keyspace, name)
+            if view is not None and is_so(view):
+                return view
+            time.sleep(PACE_SECONDS)
+        raise AssertionError(f"not so within {MOST_SECONDS:.0f} s; the last looks: {self.looks[-3:]}")
+
+
+@pytest.fixture
+def watcher(cassandra: Cluster) -> Iterator[Watcher]:
+    watcher = Watcher(cassandra.addresses)
+    yield watcher
+    watcher.collector.stop()
+
+
+def fill(session: Session, keyspace: str, rows: int) -> None:
+    """Make a base table with so many rows: in batches, as one node does not mind, and the driver is slow."""
+    from cassandra.concurrent import execute_concurrent
+    from cassandra.query import BatchStatement, BatchType
+
+    session.execute(f"CREATE TABLE {keyspace}.t (id int PRIMARY KEY, v int, w text)")
+    insert = session.prepare(f"INSERT INTO {keyspace}.t (id, v, w) VALUES (?, ?, ?)")
+
+    def batch(first: int) -> BatchStatement:
+        statement = BatchStatement(BatchType.UNLOGGED)
+        for number in range(first, first + BATCH_ROWS):
+            statement.add(insert, (number, number % 1000, TEXT))
+        return statement
+
+    execute_concurrent(session, ((batch(first), ()) for first in range(0, rows, BATCH_ROWS)), concurrency=8)
+
+
+def create(session: Session, keyspace: str, name: str = "mv") -> None:
+    session.execute(
+        f"CREATE MATERIALIZED VIEW {keyspace}.{name} AS SELECT * FROM {keyspace}.t"
+        " WHERE v IS NOT NULL AND id IS NOT NULL PRIMARY KEY (v, id)"
+    )
+
+
+def has_state(*states: str) -> Callable[[View], bool]:
+    return lambda view: view["state"] in states
+
+
+def has_begun(view: View) -> bool:
+    return view["state"] == "building" and view["keys_built"] is not None
+
+
+def stop_in_mid_build(node: Node, session: Session, keyspace: str, watcher: Watcher) -> View:
+    """Make a view and stop its build; return the look before. nodetool takes as long as a quick build."""
+    for _ in range(TRIES):
+        create(session, keyspace)
+        before = watcher.until(keyspace, has_begun)
+        node.nodetool("stop", "VIEW_BUILD")
+        if not list(session.execute("SELECT * FROM system.built_views WHERE keyspace_name = %s", [keyspace])):
+            return before
+        session.execute(f"DROP MATERIALIZED VIEW {keyspace}.mv")
+        watcher.until(keyspace, has_state("dropped"))
+    raise AssertionError(f"nodetool was too slow, {TRIES} times")
+
+
+def of_node(view: Mapping[str, Any], address: str) -> dict[str, Any]:
+    return dict(view["nodes"][address])
+
+
+@pytest.mark.parametrize("cassandra", [{"config": {}}], indirect=True)
+def test_a_build_is_watched_from_pending_to_built(
+    cassandra: Cluster, session: Session, keyspace: str, watcher: Watcher
+) -> None:
+    fill(session, keyspace, 60_000)
+    # The server works its ranges off one by one, and each of its tasks at the pace of one thread.
+    create(session, keyspace)
+    end = watcher.until(keyspace, has_state("built"))
+
+    percents = [view["percent"] for _, view in watcher.looks]
+    states = [view["state"] for _, view in watcher.looks]
+    assert percents == sorted(percents)
+    assert len(set(percents)) >= 5
+    assert set(states) <= {"pending", "building", "built"}
+    assert states.index("built") == len(states) - 1
+    assert (end["percent"], end["first_seen_built"] is not None) == (100.0, True)
+    check_etas(watcher.looks)
+
+
+def check_etas(looks: list[tuple[float, View]]) -> None:
+    """Check that from 30 % on, each remaining time was within a factor of two; one second is looks apart."""
+    finished, _ = looks[-1]
+    told = [
+        (view["eta_seconds"], finished - moment)
+        for moment, view in looks
+        if view["state"] == "building" and view["percent"] >= 30.0
+    ]
+    assert told
+    assert all(eta is not None for eta, _ in told)
+    wrong = [(eta, left) for eta, left in told if not left / 2 - 1.0 <= eta <= left * 2 + 1.0]
+    assert wrong == [], told
+
+
+@pytest.mark.parametrize("cassandra", [{"config": {}}], indirect=True)
+def test_a_stopped_build_is_interrupted_within_two_polls(
+    cassandra: Cluster, session: Session, keyspace: str, watcher: Watcher
+) -> None:
+    node = cassandra.nodes[0]
+    fill(session, keyspace, 60_000)
+    stop_in_mid_build(node, session, keyspace, watcher)
+    first = watcher.look(keyspace)
+    time.sleep(1.0)
+    second = watcher.look(keyspace)
+
+    assert first is not None
+    assert second is not None
+    assert second["state"] == "interrupted"
+    assert of_node(second, node.address)["status"] == "STARTED"
+    assert of_node(second, node.address)["running"] is False
+    assert "idle" in second["verdict"]
+    assert second["percent"] == first["percent"] < 100.0
+    session.execute(f"DROP MATERIALIZED VIEW {keyspace}.mv")
+    dropped = watcher.until(keyspace, has_state("dropped"))
+    assert "not any more since" in dropped["verdict"]
+
+
+@pytest.mark.parametrize("cassandra", [{"config": {}}], indirect=True)
+def test_a_view_dropped_in_mid_build_and_made_again(
+    cassandra: Cluster, session: Session, keyspace: str, watcher: Watcher
+) -> None:
+    fill(session, keyspace, 30_000)
+    create(session, keyspace)
+    watcher.until(keyspace, lambda view: view["state"] == "building" and view["percent"] > 5.0)
+    session.execute(f"DROP MATERIALIZED VIEW {keyspace}.mv")
+    dropped = watcher.until(keyspace, has_state("dropped"))
+    assert (dropped["percent"], dropped["nodes"]) == (None, {})
+    watcher.looks.clear()
+    create(session, keyspace)
+    watcher.until(keyspace, has_state("built"))
+
+    percents = [view["percent"] for _, view in watcher.looks if view["state"] != "dropped"]
+    assert percents == sorted(percents)
+    assert percents[0] < 50.0
+
+
+@pytest.mark.parametrize("cassandra", ["4.0.18", "4.1.10", "6.0-alpha2"], indirect=True)
+def test_other_versions(cassandra: Cluster, session: Session, keyspace: str, watcher: Watcher) -> None:
+    node = cassandra.nodes[0]
+    fill(session, keyspace, 60_000)
+    building = stop_in_mid_build(node, session, keyspace, watcher)
+    stopped = watcher.until(keyspace, has_state("interrupted", "built"))
+    create(session, keyspace, "second")
+    second = watcher.until(keyspace, has_state("built"), "second")
+    data = watcher.data()
+
+    assert of_node(building, node.address)["running"] is True
+    assert (stopped["state"], of_node(stopped, node.address)["status"]) == ("interrupted", "STARTED")
+    assert second["largest_partition_mebibytes"] is None or second["largest_partition_mebibytes"] >= 0
+    assert data["server"] == {"kind": "cassandra", "versions": {node.address: cassandra.version}}
+    facts = data["nodes"][node.address]
+    assert facts["view_build_executor"]["completed"] > 0
+    assert (facts["view_writes"] is not None) == cassandra.version.startswith("6")
+    assert (facts["hints"] is not None) == (not cassandra.version.startswith("4.0"))
+    assert data["errors"] == {}
