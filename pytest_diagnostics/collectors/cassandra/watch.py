@@ -26,7 +26,7 @@ from .target import Target, driver_missing
 #: What was asked so long ago, by another collector of the same tick, is not asked again.
 REUSE_SECONDS = 0.25
 #: How long the first poll waits for a connection; later ones find it there, or go on without.
-FIRST_SECONDS = 1.0
+FIRST_SECONDS = 2.0
 #: The pause after a failed try to connect doubles from the first of these to the second.
 PAUSE_SECONDS = (1.0, 10.0)
 #: A cluster of which no node has answered for so long is looked for anew, from its contact points on.
