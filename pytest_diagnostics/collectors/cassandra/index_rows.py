@@ -114,6 +114,8 @@ class Facts:
     is_busy: bool | None = None
     #: Whether the one is that builds new indexes, one after another; it has no part in a rebuild.
     is_managing: bool | None = None
+    #: How many new indexes it is through with, whatever became of them.
+    managed: int | None = None
     #: (keyspace, index) -> (is_building, is_queryable).
     flags: dict[Name, tuple[bool, bool]] | None = None
     #: (keyspace, index) -> what it covers; None as well while it is not asked for.
@@ -182,6 +184,8 @@ def facts(answers: Answers, node: Node) -> Facts:
             str(row["name"]) for row in pools if _number(row["active_tasks"]) + _number(row["pending_tasks"])
         }
         found.is_managing = MANAGEMENT in busy
+        completed = [row.get("completed_tasks") for row in pools if row["name"] == MANAGEMENT]
+        found.managed = _number(completed[0]) if completed else 0
         found.is_busy = found.is_managing or EXECUTOR in busy
     listed = _rows(found, answers.reply(INDEX_INFO.topic, node.address), "listed_as_built")
     if listed is not None:

@@ -62,6 +62,8 @@ class IndexOnNode:
         #: How far its build was when it was last seen under way, percent.
         self._last_percent: float | None = None
         self._last_at = 0.0
+        #: How many new indexes the node was through with when its last task was seen.
+        self._managed = 0
         self._begun_at: float | None = None
         #: A task of its own was seen, and its end was not.
         self._is_building = False
@@ -107,9 +109,6 @@ class IndexOnNode:
         found.is_running = True if tasks else None if shared or facts.tasks is None else False
         self._remember(found, index, percent, facts.moment)
         self.is_failed = found.state is State.FAILED
-        self._was_clear = (
-            found.state is State.BUILT and found.verdict is None and gossip != "FULL_REBUILD_STARTED"
-        )
         if facts.listed is not None:
             is_listed = (index.keyspace, index.name) in facts.listed
             since = facts.moment if self.unlisted_since is None else self.unlisted_since
@@ -118,8 +117,9 @@ class IndexOnNode:
             several = SEVERAL.format(f"{index.keyspace}.{index.table}")
             found.reasons["percent"] = several if shared else "no build task of it was seen yet"
         self._compare(found, gossip, facts.moment)
+        self._was_clear = found.state is State.BUILT and found.verdict is None and not self._disputed_since
         for what, why in facts.reasons.items():
-            if what in ("tasks", "threads", "listed_as_built", "coverage"):
+            if what in ("schema", "tasks", "threads", "listed_as_built", "coverage"):
                 found.reasons.setdefault(what, why)
         return found
 
@@ -150,7 +150,7 @@ class IndexOnNode:
     def _unlisted(self, index: Index, facts: Facts, has_task: bool) -> Verdict:
         if has_task:
             return Verdict(State.BUILDING)
-        if facts.tasks is None or facts.is_busy is None:
+        if facts.tasks is None or facts.is_busy is None or facts.schema is None:
             return _unread(
                 "it is not listed as built, and whether it is being built could not be read", facts
             )
@@ -162,8 +162,11 @@ class IndexOnNode:
         return self._idle(index, facts)
 
     def _is_overtaken(self, facts: Facts) -> bool:
-        """Return whether others are built already, and this one, of which a task was seen, is not."""
-        return self._is_building and any(facts.tasks.values()) if facts.tasks else False
+        """Return whether the thread that builds new indexes has gone on since a task of this one was seen.
+
+        It does so after it has noted an index as built: one that it left, and that is not listed, has failed.
+        """
+        return self._is_building and (facts.managed or 0) > self._managed
 
     def _storage_attached(
         self, index: Index, facts: Facts, flags: tuple[bool, bool], has_task: bool
@@ -205,6 +208,7 @@ class IndexOnNode:
         percent = self._progress.add(moment, min(99.9, 100.0 * done / total) if total else None)
         if tasks:
             self._last_percent, self._last_at = percent, moment
+            self._managed = self._managed if facts.managed is None else facts.managed
             self._begun_at = moment if self._begun_at is None else self._begun_at
         return percent
 

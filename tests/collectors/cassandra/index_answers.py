@@ -55,13 +55,16 @@ def task(
     return row if directory is None else {**row, "target_directory": directory, "sstables": 3}
 
 
-def pools(managing: int = 0, pending: int = 0, executing: int = 0) -> list[Row]:
+def pools(managing: int = 0, pending: int = 0, executing: int = 0, completed: int = 1) -> list[Row]:
     named = {
         "SecondaryIndexManagement": (managing, pending),
         "SecondaryIndexExecutor": (executing, 0),
         "CompactionExecutor": (1, 0),
     }
-    return [{"name": n, "active_tasks": a, "pending_tasks": p} for n, (a, p) in named.items()]
+    return [
+        {"name": name, "active_tasks": active, "pending_tasks": waiting, "completed_tasks": completed}
+        for name, (active, waiting) in named.items()
+    ]
 
 
 def listed(*names: str) -> list[Row]:

@@ -147,16 +147,17 @@ def test_gossip_of_one_node_tells_of_all() -> None:
 # -- what could not be read
 
 
-@pytest.mark.parametrize("query", [SSTABLE_TASKS, THREAD_POOLS])
+@pytest.mark.parametrize("query", [SSTABLE_TASKS, THREAD_POOLS, INDEXES])
 def test_unlisted_index_is_unknown_when_it_cannot_be_told_who_works(query: Query) -> None:
     reading = Reading()
     told = said([index()])
     told[query] = "permission: User watcher has no SELECT permission"
 
     for _ in range(3):
-        found = reading.nodes({A: told})["ia"]
+        found = reading.nodes({A: told, B: said([index()], [], listed("ia"))})["ia"]
 
     assert (found["state"], found["percent"]) == ("unknown", None)
+    assert on(found, B)["state"] == "built"
     reasons = on(found)["reasons"]
     assert isinstance(reasons, dict)
     assert "permission: User watcher has no SELECT permission" in reasons.values()

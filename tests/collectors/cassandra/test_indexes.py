@@ -159,11 +159,24 @@ def test_stopped_index_has_failed_although_the_next_one_is_being_built() -> None
     schema = [index("ia"), index("iu", table="u")]
     busy = pools(managing=1, executing=1)
     reading.look(schema, [task(105)], [], busy)
+    gone_on = pools(managing=1, executing=1, completed=2)
 
     for progress in (10, 20):
-        found = reading.look(schema, [task(progress, name="two", table="u")], [], busy)
+        found = reading.look(schema, [task(progress, name="two", table="u")], [], gone_on)
 
     assert states(found) == {"ia": ("failed", 10.5), "iu": ("building", 2.0)}
+
+
+def test_index_that_is_being_noted_as_built_has_not_failed_while_others_are_built() -> None:
+    reading = Reading()
+    schema = [index("ia"), index("ib", SASI, table="u")]
+    reading.look(schema, [task(990)], [], pools(managing=1, executing=1))
+    of_sasi = task(10, name="two", table="u", directory="/data/k/u")
+
+    for _ in range(4):
+        found = reading.look(schema, [of_sasi], listed("ib"), pools(managing=1, executing=1))
+
+    assert states(found)["ia"] == ("building", 99.9)
 
 
 def test_build_task_that_does_not_move_is_stuck_after_five_minutes() -> None:
