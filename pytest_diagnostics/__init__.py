@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from .collectors.cassandra.consistency import ViewConsistencyCheck as ViewConsistencyCheck
+    from .collectors.cassandra.mv import MVDiagnosticCollector as MVDiagnosticCollector
     from .collectors.cgroup import CgroupCollector as CgroupCollector
     from .collectors.cpu import CPUCollector as CPUCollector
     from .collectors.disk import DiskCollector as DiskCollector
@@ -60,6 +61,7 @@ _HOMES = {
     "Execution": "core.model",
     "Health": "core.model",
     "HealthState": "core.model",
+    "MVDiagnosticCollector": "collectors.cassandra.mv",
     "ManagerError": "core.errors",
     "ManagerStatus": "core.model",
     "MemoryBandwidthCollector": "collectors.memory_bandwidth",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -11,8 +11,10 @@ import pytest
 
 from .core.clock import SystemClock
 from .core.collector import DiagnosticCollector
+from .core.errors import ConfigurationError
 from .core.figures import Usage, subtract, total
 from .core.model import DiagnosticResult, JsonValue
+from .core.threads import Flag
 from .databases import live_session, named_cluster, options_for
 from .guard import Guard
 from .live import LiveCollectors
@@ -20,6 +22,7 @@ from .selection import checked
 from .session import SESSION
 from .storage.shard import MemoryShard
 from .system.usage import UsageReader, open_usage_reader
+from .waiting import COLLECTORS, PAUSE_SECONDS, HopelessError, Waiting
 
 if TYPE_CHECKING:
     from .collectors.cassandra.consistency_report import ConsistencyReport
@@ -73,12 +76,7 @@ class Diagnostics:
         that no collector has.
         """
         self._ensure(names)
-        wanted = set(names)
-        report: dict[str, JsonValue] = {}
-        for recorder in self._live.recorders():
-            here = [name for name in recorder.names if not wanted or name in wanted]
-            if here:
-                report.update(_told(here, recorder.collect_now(here, timeout)))
+        report = self._asked(names, timeout)
         now = self._clock.monotonic()
         self._record("collection", {"reason": "asked for by the test", "monotonic": now, **_split(report)})
         return {"timestamp": self._clock.wall(now).isoformat(), **report}
@@ -140,6 +138,23 @@ class Diagnostics:
         finally:
             self._live.end_added(collector.name)
 
+    def wait_until_built(self, name: str, timeout: float = 60.0) -> None:
+        """Wait until a materialized view or an index is built on all nodes of the watched cluster.
+
+        ``name`` is ``ks.view``, ``ks.index`` or ``ks.table.index``, quoted as in CQL. It asks the
+        collectors of ``--diagnostics-cassandra``, at most every 0.2 s, and opens no session. Fails the test
+        when ``timeout`` seconds are over, with the percent, the rate and the node that is behind; at once
+        when the build failed or was interrupted, when the view was dropped, and when there is none of that
+        name for 5 s.
+        """
+        __tracebackhide__ = True
+        try:
+            problem = self._waited(name, timeout)
+        except ConfigurationError as exc:
+            raise pytest.UsageError(f"diagnostics.wait_until_built: {exc}") from exc
+        if problem:
+            pytest.fail(f"diagnostics.wait_until_built: {problem}", pytrace=False)
+
     @contextmanager
     def stretch(self, name: str) -> Iterator[Stretch]:
         """Account a part of this test under a name of its own."""
@@ -177,6 +192,44 @@ class Diagnostics:
             if name in (None, result.collector_name)
         ]
         return sorted(found, key=lambda result: result.monotonic)
+
+    def _waited(self, name: str, timeout: float) -> str:
+        """Return why it is not built; empty when it is."""
+        clock = self._clock
+        now = clock.monotonic()
+        deadline = now + timeout
+        waiting = Waiting(name, now)
+        if not self._watches_database:
+            return "no database is watched; run with --diagnostics-cassandra=HOST[:PORT],..."
+        self._ensure(waiting.collectors)
+        pause = Flag()  # nobody sets it: a test may have replaced time.sleep
+        while True:
+            asked = clock.monotonic()
+            report = self._asked(waiting.collectors, max(0.5, min(10.0, deadline - asked)))
+            now = clock.monotonic()
+            try:
+                if waiting.look(report, now):
+                    return ""
+            except HopelessError as exc:
+                return str(exc)
+            if now >= deadline:
+                return waiting.timed_out(timeout)
+            pause.wait(max(0.0, min(PAUSE_SECONDS - (now - asked), deadline - now)))
+
+    def _asked(self, names: Sequence[str], timeout: float) -> dict[str, JsonValue]:
+        """Return what these collectors, or all that run here, tell now."""
+        report: dict[str, JsonValue] = {}
+        for recorder in self._live.recorders():
+            here = [name for name in recorder.names if not names or name in names]
+            if here:
+                report.update(_told(here, recorder.collect_now(here, timeout)))
+        return report
+
+    @property
+    def _watches_database(self) -> bool:
+        """Whether a cluster was named, or a session of one given."""
+        running = {name for recorder in self._live.recorders() for name in recorder.names}
+        return not running.isdisjoint(COLLECTORS) or bool(self._live.options)
 
     def _ensure(self, names: Iterable[str]) -> None:
         running = {name for recorder in self._live.recorders() for name in recorder.names}

@@ -131,12 +131,12 @@ def sentences(found: Mapping[str, object]) -> list[str]:
     return told[:MAX_SENTENCES] + rest
 
 
-def item_words(kind: str, name: str, item: Mapping[str, JsonValue]) -> str:
+def item_words(kind: str, name: str, item: Mapping[str, JsonValue], *, with_rate: bool = False) -> str:
     """Return "view ks.by_email was still building on 127.0.0.2: 63 %, about 4 s to go"."""
     state = text(item, "state", UNKNOWN)
     where = nodes_words(item)
     if state in UNDER_WAY:
-        progress = progress_words(item)
+        progress = progress_words(item, with_rate=with_rate)
         return f"{kind} {name} was still {state}{where}{': ' if progress else ''}{progress}"
     reasons = mapping(item, "reasons")
     why = text(item, "verdict") or next((str(reason) for reason in reasons.values() if reason), "")

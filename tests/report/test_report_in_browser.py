@@ -40,6 +40,17 @@ def shown_ids(page: Page) -> list[str]:
     )
 
 
+def hostile_endings() -> list[Ending]:
+    nobody = {"nodeid": None, "last_rss_bytes": None}
+    return [cast("Ending", {"process": t, "sentence": t, "evidence": [t], **nobody}) for t in HOSTILE]
+
+
+def hostile_builds() -> list[Build]:
+    step = BuildStep(time_seconds=0.0, state="failed", percent=1.0)
+    texts, times = set(Build.__annotations__) - {"steps"}, {"start_seconds": 0.0, "time_seconds": 1.0}
+    return [cast("Build", {**dict.fromkeys(texts, t), **times, "steps": [step]}) for t in HOSTILE]
+
+
 def test_hostile_texts_are_shown_as_they_are_and_nothing_runs(
     show: Show, summary: Summaries, attempt: Attempts, series: SeriesOf
 ) -> None:
@@ -66,16 +77,7 @@ def test_hostile_texts_are_shown_as_they_are_and_nothing_runs(
         state.update({"reason": HOSTILE[5], "where": HOSTILE[1], "state": HOSTILE[0]})
     texts, figures = set(Gap.__annotations__) - {"pid"}, ("pid", "start_seconds", "time_seconds", "seconds")
     found["gaps"] = [cast("Gap", {**dict.fromkeys(texts, t), **dict.fromkeys(figures, 1)}) for t in HOSTILE]
-    nobody = {"nodeid": None, "last_rss_bytes": None}
-    found["endings"] = [
-        cast("Ending", {"process": t, "sentence": t, "evidence": [t], **nobody}) for t in HOSTILE
-    ]
-    step = BuildStep(time_seconds=0.0, state="failed", percent=1.0)
-    texts, times = set(Build.__annotations__) - {"steps"}, ("start_seconds", "time_seconds")
-    found["builds"] = [
-        cast("Build", {**dict.fromkeys(texts, t), **dict.fromkeys(times, 1), "steps": [step]})
-        for t in HOSTILE
-    ]
+    found["endings"], found["builds"] = hostile_endings(), hostile_builds()
     found["shards"] = [
         {"name": text, "records": 1, "damaged": 0, "torn": True, "unknown": 0} for text in HOSTILE
     ]

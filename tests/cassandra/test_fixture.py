@@ -1,0 +1,170 @@
+"""A run of pytest against a real node: its sections, its fixture, and what is recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.cassandra.launcher import Cluster
+
+if TYPE_CHECKING:
+    from cassandra.cluster import Session
+
+ROWS = 60_000
+BATCH_ROWS = 100
+
+
+def run(
+    place: Path, cassandra: Cluster, test: str, *options: str
+) -> tuple[subprocess.CompletedProcess[str], Any]:
+    """Run a test file that may use HOST; return how it ended, and its summary."""
+    (place / "test_it.py").write_text(f"HOST = {cassandra.addresses[0]!r}\n" + test, encoding="utf-8")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    points = f"--diagnostics-cassandra={cassandra.addresses[0]}:{cassandra.port}"
+    plain = ["-p", "no:cacheprovider", "-p", "pytest_diagnostics.plugin", "--diagnostics", points]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", *plain, "--diagnostics-dir=records", *options],
+        cwd=place,
+        env={**inherited, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    name = (place / "records" / "latest").read_text(encoding="utf-8").strip()
+    return ended, json.loads((place / "records" / "runs" / name / "summary.json").read_text("utf-8"))
+
+
+def fill(session: Session, keyspace: str) -> None:
+    from cassandra.concurrent import execute_concurrent
+    from cassandra.query import BatchStatement, BatchType
+
+    session.execute(f"CREATE TABLE {keyspace}.t (id int PRIMARY KEY, v int, w text)")
+    insert = session.prepare(f"INSERT INTO {keyspace}.t (id, v, w) VALUES (?, ?, ?)")
+
+    def batch(first: int) -> BatchStatement:
+        statement = BatchStatement(BatchType.UNLOGGED)
+        for number in range(first, first + BATCH_ROWS):
+            statement.add(insert, (number, number % 1000, "x" * 200))
+        return statement
+
+    execute_concurrent(session, ((batch(first), ()) for first in range(0, ROWS, BATCH_ROWS)), concurrency=3)
+
+
+def create_view(keyspace: str, name: str) -> str:
+    return (
+        f"CREATE MATERIALIZED VIEW {keyspace}.{name} AS SELECT * FROM {keyspace}.t"
+        " WHERE v IS NOT NULL AND id IS NOT NULL PRIMARY KEY (v, id)"
+    )
+
+
+def test_a_build_is_told_by_the_section_waited_for_and_drawn(
+    cassandra: Cluster, session: Session, keyspace: str, tmp_path: Path
+) -> None:
+    fill(session, keyspace)
+    session.execute(create_view(keyspace, "by_v"))
+    ended, summary = run(
+        tmp_path,
+        cassandra,
+        f"""
+import time
+
+def test_too_early(diagnostics):
+    end = time.monotonic() + 60
+    states = set()
+    while time.monotonic() < end and "building" not in states:
+        views = diagnostics.collect("cassandra_views")["cassandra_views"]["views"] or []
+        states = {{view["state"] for view in views if view["keyspace"] == "{keyspace}"}}
+        time.sleep(0.1)
+    assert "building" not in states
+
+def test_too_short(diagnostics):
+    diagnostics.wait_until_built("{keyspace}.by_v", timeout=0.1)
+
+def test_waits(diagnostics):
+    diagnostics.wait_until_built("{keyspace}.by_v", timeout=120)
+
+def test_is_built(diagnostics):
+    diagnostics.wait_until_built("{keyspace}.by_v", timeout=0.5)
+
+def test_has_none_of_the_name(diagnostics):
+    diagnostics.wait_until_built("{keyspace}.nothing")
+""",
+        "--diagnostics-interval=0.3",
+        "--diagnostics-report=report.html",
+    )
+    outcomes = [test["outcome"] for test in summary["tests"]]
+    assert outcomes == ["failed", "failed", "passed", "passed", "failed"], ended.stdout + ended.stderr
+    address = cassandra.addresses[0]
+    assert f"view {keyspace}.by_v was still building on {address}: " in ended.stdout
+    assert f"wait_until_built: {keyspace}.by_v was not built within 0.1 s" in ended.stdout
+    assert f"{keyspace}.nothing: there is no such view or index" in ended.stdout
+    (build,) = (build for build in summary["builds"] if build["name"] == f"{keyspace}.by_v")
+    assert (build["kind"], build["state"]) == ("view", "built")
+    percents = [step["percent"] for step in build["steps"] if step["state"] == "building" and step["percent"]]
+    assert len(percents) >= 3
+    assert percents == sorted(percents)
+    waited = summary["tests"][2]
+    assert abs(build["time_seconds"] - (waited["start_seconds"] + waited["wall_seconds"])) < 1.5
+    assert f"{keyspace}.by_v" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_quoted_names_and_indexes_are_waited_for(
+    cassandra: Cluster, session: Session, tmp_path: Path
+) -> None:
+    replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
+    session.execute(f'CREATE KEYSPACE "My""KS" WITH replication = {replication}')
+    try:
+        session.execute('CREATE TABLE "My""KS"."select" (id int PRIMARY KEY, "V" int)')
+        session.execute('CREATE INDEX "By V" ON "My""KS"."select" ("V")')
+        session.execute(
+            'CREATE MATERIALIZED VIEW "My""KS"."from" AS SELECT * FROM "My""KS"."select"'
+            ' WHERE "V" IS NOT NULL AND id IS NOT NULL PRIMARY KEY ("V", id)'
+        )
+        ended, _ = run(
+            tmp_path,
+            cassandra,
+            """
+def test_waits(diagnostics):
+    diagnostics.wait_until_built('"My""KS"."from"', timeout=60)
+    diagnostics.wait_until_built('"My""KS"."select"."By V"', timeout=60)
+    diagnostics.wait_until_built('"My""KS"."By V"', timeout=60)
+""",
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    finally:
+        session.execute('DROP KEYSPACE "My""KS"')
+
+
+def test_a_view_that_is_dropped_meanwhile_is_not_waited_for(
+    cassandra: Cluster, session: Session, keyspace: str, tmp_path: Path
+) -> None:
+    fill(session, keyspace)
+    began = time.monotonic()
+    ended, _ = run(
+        tmp_path,
+        cassandra,
+        f"""
+import threading
+from cassandra.cluster import Cluster
+
+def test_waits(diagnostics):
+    cluster = Cluster([HOST])
+    session = cluster.connect()
+    session.execute({create_view(keyspace, "short")!r})
+    drop = threading.Timer(1.5, session.execute, ["DROP MATERIALIZED VIEW {keyspace}.short"])
+    drop.start()
+    try:
+        diagnostics.wait_until_built("{keyspace}.short", timeout=100)
+    finally:
+        drop.join()
+        cluster.shutdown()
+""",
+    )
+    assert f"{keyspace}.short was dropped while it was waited for" in ended.stdout, ended.stdout
+    assert time.monotonic() - began < 100
