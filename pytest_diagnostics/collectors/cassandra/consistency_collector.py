@@ -32,6 +32,14 @@ class ConsistencyCollector(CassandraCollector):
 
     It reads the tests' own tables, so nobody has it unless it is asked for. A view that is still being built
     is not checked: rows are missing there, and nothing is wrong.
+
+    - ``views``: the last report of each, 40 at most, those that are wrong first: ``checked_at``,
+      ``is_consistent``, ``counts`` of rows ``checked``, ``missing``, ``ghost`` and ``differs``, ``examples``
+      of them by key, ``consistency`` (the level of the reads), ``bound`` (what the sample proves), or
+      ``error``; ``left_out`` says how many reports there are besides
+    - ``total``: how many views there are; ``not_checked``: which of them are not built, and where
+
+    See docs/cassandra.md for how rows are compared.
     """
 
     default_name = "cassandra_consistency"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...core.errors import ConfigurationError
 from .consistency_digests import RawRow
-from .consistency_where import Where
+from .consistency_where import Where, unquoted
 from .levels import factor
 from .queries import Row, qualified, quoted
 
@@ -183,11 +183,11 @@ def chosen_level(replication: Mapping[str, object], wanted: str | None) -> tuple
 
 
 def identifiers(name: str) -> tuple[str, str]:
-    """Return keyspace and view of ``ks.view``; names with dots or quotes are written as in CQL."""
+    """Return keyspace and view of ``ks.view``; as in CQL, a name without quotes is in small letters."""
     found = re.fullmatch(r'("(?:[^"]|"")+"|[^".]+)\.("(?:[^"]|"")+"|[^".]+)', name)
     if found is None:
         raise ConfigurationError(f'{name!r} names no view; give "keyspace.view", quoted as in CQL if need be')
-    keyspace, view = (part[1:-1].replace('""', '"') if part[0] == '"' else part for part in found.groups())
+    keyspace, view = (unquoted(part) for part in found.groups())
     return keyspace, view
 
 

@@ -123,7 +123,7 @@ def test_level_that_no_select_has_is_refused() -> None:
     ("text", "names"),
     [
         ("ks.view", ("ks", "view")),
-        ("Ks.View", ("Ks", "View")),
+        ("Ks.View", ("ks", "view")),
         ('"My""KS"."a.b"', ('My"KS', "a.b")),
         ("select.token", ("select", "token")),
     ],

@@ -1,0 +1,96 @@
+"""How long the checks of a view take, and how much memory: full and sampled, on one local Cassandra.
+
+python benchmarks/consistency.py [ROWS]     (default: 200000; a million takes some minutes to write)
+
+Starts a node as the tests do. The rows are compared while nothing is written.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from measure import show, verdict
+
+from pytest_diagnostics import ViewConsistencyCheck
+from pytest_diagnostics.collectors.cassandra.consistency_report import ConsistencyReport
+from tests.cassandra.launcher import Cluster
+
+SAMPLE = 2_000
+ROUNDS = 3
+
+
+def resident_bytes() -> int:
+    """Return what this process has in memory now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
+def peak_of(call: Callable[[], ConsistencyReport]) -> tuple[ConsistencyReport, int]:
+    """Return what a call returns, and by how many bytes the process was larger at most meanwhile."""
+    before, most, end = resident_bytes(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not end.wait(0.01):
+            most = max(most, resident_bytes())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        report = call()
+    finally:
+        end.set()
+        watching.join()
+    return report, max(0, most - before)
+
+
+def fill(session: object, rows: int) -> None:
+    """Write the rows, many at the same time."""
+    from cassandra.concurrent import execute_concurrent_with_args
+
+    execute = session.execute  # type: ignore[attr-defined] # the driver's
+    execute("CREATE KEYSPACE bench WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+    execute("CREATE TABLE bench.t (id int PRIMARY KEY, email text, n bigint, tags set<text>)")
+    execute(
+        "CREATE MATERIALIZED VIEW bench.by_email AS SELECT * FROM bench.t "
+        "WHERE email IS NOT NULL AND id IS NOT NULL PRIMARY KEY (email, id)"
+    )
+    insert = session.prepare("INSERT INTO bench.t (id, email, n, tags) VALUES (?, ?, ?, ?)")  # type: ignore[attr-defined] # as above
+    for first in range(0, rows, 10_000):
+        several = range(first, min(first + 10_000, rows))
+        values = [(number, f"user{number}@example.org", number, {"a", "b"}) for number in several]
+        execute_concurrent_with_args(session, insert, values, concurrency=100)
+
+
+def show_check(name: str, check: Callable[[], ConsistencyReport], budget_seconds: float) -> None:
+    """Run a check and print what it took."""
+    report, peak = peak_of(check)
+    report.assert_consistent()
+    seconds, peak_mib = report.seconds, peak / 2**20
+    show(name, f"{seconds:.1f} s", f"{budget_seconds:.0f} s", verdict(seconds, budget_seconds))
+    show("  rows read a second", f"{report.rows_per_second:,.0f}", "-", "")
+    show("  memory above what was there", f"{peak_mib:.0f} MiB", "50 MiB", verdict(peak_mib, 50.0))
+
+
+def main() -> None:
+    """Measure and print one row a figure."""
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
+    budget_seconds = 10.0 if rows <= 200_000 else 60.0 * rows / 1_000_000
+    with Cluster("5.0.8", heap_mebibytes=512) as cluster, cluster.session(compression=False) as session:
+        fill(session, rows)
+        full = ViewConsistencyCheck(session, "bench", "by_email")
+        sampled = ViewConsistencyCheck(session, "bench", "by_email", sample=SAMPLE)
+        for number in range(ROUNDS):
+            show_check(f"full check {number + 1} of {rows:,} rows", full.run, budget_seconds)
+        for number in range(ROUNDS):
+            show_check(f"sampled check {number + 1}, {SAMPLE:,} rows of each side", sampled.run, 5.0)
+
+
+if __name__ == "__main__":
+    main()
