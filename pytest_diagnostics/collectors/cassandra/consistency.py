@@ -216,7 +216,7 @@ class ViewConsistencyCheck:
         suspects.settle()
         self._tell("settling", 100.0, reader)
         if all_ours and all_theirs:
-            return len(ours) + found_besides(ours, theirs, plan), None
+            return len(ours) + _besides(ours, theirs, plan), None
         return len(ours) + len(theirs), min(len(ours), len(theirs))
 
     def _drawn(self, plan: Plan, reader: Reader, side: str, wanted: int) -> tuple[list[RawRow], bool]:
@@ -246,7 +246,7 @@ class ViewConsistencyCheck:
             self._progress(CheckProgress(step, round(percent, 1), reader.rows_read))
 
 
-def found_besides(ours: list[RawRow], theirs: list[RawRow], plan: Plan) -> int:
+def _besides(ours: list[RawRow], theirs: list[RawRow], plan: Plan) -> int:
     """Return how many rows of the one side have no key of the other's."""
     keys = {row[: plan.key_width] for row in ours}
     return sum(row[: plan.key_width] not in keys for row in theirs)

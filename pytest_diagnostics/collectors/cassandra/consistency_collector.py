@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from ...core.clock import SystemClock
@@ -23,6 +24,8 @@ SETTLE_SECONDS = 1.0
 MOST_EXAMPLES = 5
 #: A result has the last report of so many views, those that are wrong first.
 MOST_VIEWS = 40
+#: And of so many bytes with their examples; the rest go without, so that the result is never cut.
+EXAMPLES_BYTES = 24 << 10
 
 Name = tuple[str, str]
 
@@ -35,8 +38,8 @@ class ConsistencyCollector(CassandraCollector):
 
     - ``views``: the last report of each, 40 at most, those that are wrong first: ``checked_at``,
       ``is_consistent``, ``counts`` of rows ``checked``, ``missing``, ``ghost`` and ``differs``, ``examples``
-      of them by key, ``consistency`` (the level of the reads), ``bound`` (what the sample proves), or
-      ``error``; ``left_out`` says how many reports there are besides
+      of them by key (None where there is no room for them), ``consistency`` (the level of the reads),
+      ``bound`` (what the sample proves), or ``error``; ``left_out`` says how many reports there are besides
     - ``total``: how many views there are; ``not_checked``: which of them are not built, and where
 
     See docs/cassandra.md for how rows are compared.
@@ -92,7 +95,7 @@ class ConsistencyCollector(CassandraCollector):
             self._reports[turn] = self._checked(turn)
         shown = sorted(self._reports.items(), key=lambda item: (_is_well(item[1]), item[0]))[:MOST_VIEWS]
         return {
-            "views": [report for _, report in shown],
+            "views": _fitting([report for _, report in shown]),
             "total": len(names),
             "left_out": len(self._reports) - len(shown),
             "not_checked": {".".join(name): why for name, why in sorted(unbuilt.items())[:MOST_VIEWS]},
@@ -133,6 +136,16 @@ def _not_built(name: Name, answers: Answers) -> str | None:
         if not any((row["keyspace_name"], row["view_name"]) == name for row in reply.rows):
             return f"it is not built on {address}"
     return None
+
+
+def _fitting(reports: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Return the reports, with examples as long as there is room for them."""
+    fitting, room = [], EXAMPLES_BYTES
+    for report in reports:
+        size = len(json.dumps(report.get("examples", {})))
+        room -= size
+        fitting.append(report if room >= 0 else {**report, "examples": None})
+    return fitting
 
 
 def _is_well(report: Mapping[str, object]) -> bool:
