@@ -43,8 +43,6 @@ COVERAGE_SECONDS = 10.0
 DROPPED_SECONDS, MOST_DROPPED = 60.0, 20
 #: So many indexes cannot all be listed: those that are built, and were before, are counted only.
 MANY = 300
-#: ScyllaDB's indexes are views: the same tables tell of them.
-SCYLLA_INDEX_QUERIES = (INDEXES, *SCYLLA_QUERIES)
 
 
 class _Known:
@@ -86,7 +84,7 @@ class IndexesReader:
         if self._kind is None:
             return tuple(dict.fromkeys((*INDEX_QUERIES, SAI_SSTABLES, *SCYLLA_QUERIES)))
         if self._kind == "scylla":
-            return SCYLLA_INDEX_QUERIES
+            return (INDEXES, *self._views.queries(moment))
         if moment - self._covered_at < COVERAGE_SECONDS:
             return INDEX_QUERIES
         self._covered_at = moment
@@ -117,7 +115,8 @@ class IndexesReader:
         self._update(current, answers.moment, is_complete=not any(reply.truncated for reply in replies))
         behind = [index for index in current if index.kind == "view"]
         told, calm = self._read([index for index in current if index.kind != "view"], answers)
-        told += of_views(behind, self._views.read(answers)) if behind else []
+        # ScyllaDB's indexes are views: the same tables tell of them.
+        told += of_views(behind, self._views.read(answers)) if self._kind == "scylla" else []
         told += [_dropped(known) for known in self._known.values() if known.dropped_at is not None]
         told.sort(key=lambda item: (str(item["keyspace"]), str(item["index"])))
         return self._brief.shorten({**result, "indexes": told}, calm)
