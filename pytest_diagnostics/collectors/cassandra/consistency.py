@@ -217,7 +217,8 @@ class ViewConsistencyCheck:
         self._tell("settling", 100.0, reader)
         if all_ours and all_theirs:
             return len(ours) + _besides(ours, theirs, plan), None
-        return len(ours) + len(theirs), min(len(ours), len(theirs))
+        samples = ((len(ours), all_ours), (len(theirs), all_theirs))
+        return len(ours) + len(theirs), min(size for size, is_all in samples if not is_all)
 
     def _drawn(self, plan: Plan, reader: Reader, side: str, wanted: int) -> tuple[list[RawRow], bool]:
         """Return rows of one side from random places, each once, and whether they are all that there are."""

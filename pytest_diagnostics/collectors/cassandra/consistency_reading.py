@@ -63,8 +63,8 @@ class _Asked:
         future.add_callbacks(self._arrived, self._failed)
 
     def _arrived(self, rows: list[Any]) -> None:
-        # With options of the driver's older kind, rows are what the driver or its user makes of tuples.
-        self.rows = rows if not rows or type(rows[0]) is tuple else [_tuple(row) for row in rows]
+        # Of a cluster with options of the older kind, rows are named tuples, which marshal does not take.
+        self.rows = rows if not rows or type(rows[0]) is tuple else [tuple(row) for row in rows]
         self._done.set()
 
     def _failed(self, error: BaseException) -> None:
@@ -97,12 +97,12 @@ class Reader:
             self._session = session.cluster.connect()
         except Exception as exc:
             raise UnavailableError(f"the cluster cannot be asked: {told(exc)}") from exc
-        self._blob = _take_bytes(self._session)
         self._options: dict[str, object] = {"timeout": REQUEST_SECONDS}
-        profile = self._session.execution_profile_clone_update(
-            self._session.cluster.profile_manager.default, row_factory=lambda _names, rows: rows
-        )
         try:
+            self._blob = _take_bytes(self._session)
+            profile = self._session.execution_profile_clone_update(
+                self._session.cluster.profile_manager.default, row_factory=lambda _names, rows: rows
+            )
             self._session.execute("SELECT key FROM system.local", execution_profile=profile)
             self._options["execution_profile"] = profile
         except ValueError:  # the cluster was made with options of the older kind, which exclude profiles
@@ -234,10 +234,6 @@ def token_ranges(count: int) -> list[tuple[bytes, bytes]]:
 def token_bytes(token: int) -> bytes:
     """Return a token as the protocol sends it."""
     return struct.pack(">q", token)
-
-
-def _tuple(row: Any) -> RawRow:
-    return tuple(row.values() if isinstance(row, dict) else row)
 
 
 def _fetch_size(rows: Sequence[RawRow], before: int | None) -> int:
