@@ -263,6 +263,8 @@ def _dicts(rows: object, future: ResponseFuture) -> Iterable[Row]:
     """Return rows as dicts, whatever the row factory of a given session made of them."""
     from cassandra.cluster import ResultSet
 
+    if rows is None:
+        return  # a result without so much as the names of columns
     if not isinstance(rows, (list, tuple)):
         raise TypeError(f"the session's row factory gives a {type(rows).__name__}, no list of rows")
     names: list[str] | None = None

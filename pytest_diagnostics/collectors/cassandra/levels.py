@@ -25,10 +25,17 @@ def told(exc: BaseException) -> str:
     if kind is ErrorType.PROCESSING:
         kind = ErrorType.CONNECTION
     causes = getattr(exc, "errors", None)
-    message = str(exc)
+    message = _words(exc)
     if isinstance(causes, Mapping) and causes:
-        message = "; ".join(f"{address}: {cause}" for address, cause in causes.items())
-    return f"{kind}: {message or type(exc).__name__}"
+        message = "; ".join(f"{address}: {_words(cause)}" for address, cause in causes.items())
+    return f"{kind}: {message}"
+
+
+def _words(exc: object) -> str:
+    errors = getattr(exc, "errors", None)
+    if type(exc).__name__ == "OperationTimedOut" and not isinstance(errors, Mapping):
+        return str(errors or "no answer in time")  # its own words are "errors=None, last_host=None"
+    return str(exc) or type(exc).__name__
 
 
 def is_unavailable(error: str | None) -> bool:
