@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import datetime
 from enum import Enum
 from typing import TypeVar
@@ -15,9 +15,12 @@ from ..core.recording import Fields, mapping, number, text, whole
 from . import records
 from .files import Files
 
-#: How much of a shard's end is read for the latest results, and at most for those of a whole test.
-TAIL_BYTES = 64 * 1024
+#: How much of a shard's end is read for the latest results, and at most for those of a whole test. A result
+#: has up to 64 KiB, and beside one that is seldom others come ten times a second.
+TAIL_BYTES = 1024 * 1024
 LONG_TAIL_BYTES = 8 * 1024 * 1024
+
+_NAME = re.compile(rb'\{"v":\d+,"kind":"result","collector":"((?:[^"\\]|\\.)*)"')
 
 E = TypeVar("E", bound=Enum)
 
@@ -46,8 +49,16 @@ def result_of(fields: Fields, clock: SystemClock) -> DiagnosticResult | None:
 def latest_results(path: str, clock: SystemClock) -> dict[str, DiagnosticResult]:
     """Return the newest result of each collector at the end of a growing shard."""
     found: dict[str, DiagnosticResult] = {}
-    for result in _backwards(path, clock, TAIL_BYTES):
-        found.setdefault(result.collector_name, result)
+    seen: set[bytes] = set()
+    for line in reversed(_tail(path, TAIL_BYTES).split(b"\n")):
+        named = _NAME.match(line)
+        # Only what is the newest of its collector is worth being decoded.
+        if named is None or named[1] in seen:
+            continue
+        result = _decoded(line, clock)
+        if result is not None:
+            seen.add(named[1])
+            found[result.collector_name] = result
     return found
 
 
@@ -66,10 +77,16 @@ def _backwards(path: str, clock: SystemClock, limit: int) -> Iterator[Diagnostic
     for line in reversed(_tail(path, limit).split(b"\n")):
         if b'"kind":"result"' not in line[:40]:
             continue
-        with suppress(records.RecordError):
-            result = result_of(records.decode(line), clock)
-            if result is not None:
-                yield result
+        result = _decoded(line, clock)
+        if result is not None:
+            yield result
+
+
+def _decoded(line: bytes, clock: SystemClock) -> DiagnosticResult | None:
+    try:
+        return result_of(records.decode(line), clock)
+    except records.RecordError:
+        return None
 
 
 def _tail(path: str, limit: int) -> bytes:
