@@ -1,8 +1,9 @@
 """Make the images of the documentation: run the example suite, then photograph its terminal and its page.
 
-    python docs/make_screenshots.py
+    python docs/make_screenshots.py [builds]
 
-Needs Chromium on PATH and playwright, which the extra ``test`` brings.
+Needs Chromium on PATH and playwright, which the extra ``test`` brings. With ``builds`` it makes the image of
+a view's build alone, which takes Java, Maven and a minute: it starts a Cassandra.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ font: 15px/1.4 "DejaVu Sans Mono", "Liberation Mono", monospace; } b { color: #f
 </style><pre>"""
 
 
-def main() -> int:
-    """Make all images; return the exit code."""
+def main(arguments: list[str]) -> int:
+    """Make all images but that of a build, or that one; return the exit code."""
     chromium = shutil.which("chromium")
     if chromium is None:
         print("there is no chromium on PATH", file=sys.stderr)
@@ -42,6 +43,11 @@ def main() -> int:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         page = Path(place, "report.html")
+        if arguments == ["builds"]:
+            run_builds(page, Path(place, "records"))
+            browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+            shoot_builds(browser, page)
+            return 0
         told = run_suite(page, Path(place, "records"))
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         shoot_terminal(browser, told, Path(place, "terminal.html"))
@@ -72,6 +78,25 @@ def run_suite(page: Path, records: Path) -> str:
         raise SystemExit(f"the example suite ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}")
     shown = ended.stdout.replace(str(page), "report.html")
     return re.sub(r"recorded to \S+/runs/", "recorded to pytest-diagnostics/runs/", shown)
+
+
+def run_builds(page: Path, records: Path) -> None:
+    """Run the example that builds a view."""
+    example = ROOT / "examples" / "cassandra" / "run.py"
+    places = [f"--diagnostics-report={page}", f"--diagnostics-dir={records}", "-p", "no:cacheprovider"]
+    ended = subprocess.run([sys.executable, str(example), *places], check=False)
+    if ended.returncode != 1:
+        raise SystemExit(f"the example of Cassandra ended with {ended.returncode}")
+
+
+def shoot_builds(browser: Browser, page: Path) -> None:
+    """Photograph the lanes, and the charts that stand in the window below them."""
+    tab = browser.new_page(viewport={"width": 1280, "height": 348}, color_scheme="light")
+    tab.goto(page.as_uri())
+    tab.get_by_role("heading", name="Run timeline").evaluate("found => found.scrollIntoView()")
+    tab.wait_for_timeout(700)
+    tab.screenshot(path=IMAGES / "page-builds.png")
+    tab.close()
 
 
 def shoot_terminal(browser: Browser, told: str, draft: Path) -> None:
@@ -131,4 +156,4 @@ def shoot_page(browser: Browser, page: Path, scheme: str, heading: str = "", tes
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

