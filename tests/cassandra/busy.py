@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cassandra.cluster import Session
 
-#: Few enough that rows are changed often, and while they are looked at.
-ROWS = 3_000
+ROWS = 2_000
+#: Every second write is to one of so few rows that they are changed while they are looked at.
+HOT_ROWS = 30
 #: The pause between two writes of one writer: the machine is shared.
-PAUSE_SECONDS = 0.002
+PAUSE_SECONDS = 0.0005
 
 
 class BusyTable:
@@ -75,7 +76,7 @@ class BusyTable:
             )
         ]
         while not self._end.wait(PAUSE_SECONDS):
-            number = dice.randrange(ROWS)
+            number = dice.randrange(dice.choice((HOT_ROWS, ROWS)))
             key = (number % 97, f"c{number}", dice.choice("xy"))
             email = dice.choice((None, f"{dice.randrange(200)}@example.org"))
             n, tags = dice.randrange(1_000), {dice.choice("abc")}

@@ -123,6 +123,7 @@ class ViewConsistencyCheck:
             consistency_reason=reason,
             sample=self._sample,
             bound=Bound.of(sum(found.counts.values()), sampled),
+            suspects=found.suspects,
             unsettled=found.unsettled,
             undecided=found.undecided,
             seconds=seconds,

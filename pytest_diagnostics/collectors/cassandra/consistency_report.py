@@ -91,6 +91,8 @@ class ConsistencyReport:
     #: How many rows of each side were asked for; None: all.
     sample: int | None
     bound: Bound
+    #: Rows that seemed wrong at first, most of them because a view follows its base table with a delay.
+    suspects: int
     #: Rows that went on changing at every look, of which nothing is said.
     unsettled: int
     #: Rows of which only the server could have told whether they belong in the view, and did not.
@@ -129,6 +131,7 @@ class ConsistencyReport:
             "consistency_reason": self.consistency_reason,
             "sample": self.sample,
             "bound": {"share": self.bound.share, "sentence": self.bound.sentence},
+            "suspects": self.suspects,
             "unsettled": self.unsettled,
             "undecided": self.undecided,
             "seconds": round(self.seconds, 3),

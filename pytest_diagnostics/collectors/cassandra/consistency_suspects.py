@@ -26,6 +26,8 @@ class Found:
     most_examples: int
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     examples: dict[str, list[Example]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    #: Rows that seemed wrong at first sight.
+    suspects: int = 0
     unsettled: int = 0
     undecided: int = 0
 
@@ -88,6 +90,7 @@ class Suspects:
         """Report base rows, unchanged from look to look, whose view row was never as it should be."""
         pending = list(dict.fromkeys(self._rows))
         self._rows = []
+        self._found.suspects += len(pending)
         before = dict(zip(pending, self._one_each(self._base_stamped, pending), strict=True))
         wrong = dict.fromkeys(pending, 0)
         for _ in range(MOST_LOOKS):
@@ -117,6 +120,7 @@ class Suspects:
         """Report view rows that stay, both sides unchanged, though their base row says otherwise."""
         pending = list(dict.fromkeys(self._ghosts))
         self._ghosts = []
+        self._found.suspects += len(pending)
         before = self._both(pending)
         wrong = dict.fromkeys(pending, 0)
         for _ in range(MOST_LOOKS):

@@ -31,6 +31,7 @@ def report(missing: int = 0, examples: tuple[Example, ...] = ()) -> ConsistencyR
         consistency_reason="there are 3 copies of each row",
         sample=2_000,
         bound=Bound.of(missing, 2_000),
+        suspects=5,
         unsettled=2,
         undecided=0,
         seconds=1.5,
