@@ -22,14 +22,17 @@ from .states import State
 #: nodetool rebuild_index, half a second passed between the row's removal and the task.
 IDLE_LOOKS = 2
 IDLE_SECONDS = 0.8
+#: The same for a rebuild that may have come to its end: before that is noted, its tables are flushed, and
+#: nobody can be seen at it.
+FLUSH_SECONDS = 5.0
 #: A task that did not move for so long is stuck; it is far above what a large partition takes.
 STUCK_SECONDS = 300.0
 #: How long a node's state may be another one than gossip's, which is told once a second.
 GOSSIP_SECONDS = 15.0
 
-#: A task of SASI that is gone would have had to be so many times as fast as before to have come to its end:
-#: then it may have been stopped.
-SASI_HURRY = 3.0
+#: A task that is gone has not come to its end if it would have had to go more than so many times as fast as
+#: before.
+HURRY = 3.0
 
 #: The server's own sentence (SecondaryIndexManager), and what it asks for.
 FAILED_SENTENCE = "Index build of {0} failed. Please run full index rebuild to fix it."
@@ -159,7 +162,11 @@ class IndexOnNode:
         if facts.is_busy and not self._is_overtaken(facts):
             # Between its task and the note that it is built, or in the queue.
             return Verdict(State.BUILDING if self._is_building else State.PENDING)
-        return self._idle(index, facts)
+        may_end = self._is_building and not self._is_overtaken(facts)
+        since = self._idle_since if self._idle_looks else facts.moment
+        return self._idle(
+            index, facts, FLUSH_SECONDS if may_end and self._may_have_ended(since) else IDLE_SECONDS
+        )
 
     def _is_overtaken(self, facts: Facts) -> bool:
         """Return whether the thread that builds new indexes has gone on since a task of this one was seen.
@@ -183,12 +190,12 @@ class IndexOnNode:
         found.is_queryable = is_queryable
         return found
 
-    def _idle(self, index: Index, facts: Facts) -> Verdict:
+    def _idle(self, index: Index, facts: Facts, seconds: float = IDLE_SECONDS) -> Verdict:
         """Nobody works on it, and it is not built: just about to begin or to end, or given up."""
         if not self._idle_looks:
             self._idle_since = facts.moment
         self._idle_looks += 1
-        if self._idle_looks >= IDLE_LOOKS and facts.moment - self._idle_since >= IDLE_SECONDS:
+        if self._idle_looks >= IDLE_LOOKS and facts.moment - self._idle_since >= seconds:
             return _failed(index)
         return Verdict(State.BUILDING if self._is_building else State.PENDING)
 
@@ -237,15 +244,22 @@ class IndexOnNode:
 
     def _settle(self, index: Index, moment: float, *, has_no_task: bool) -> None:
         """Note that it is built; of SASI's word for it there may be a doubt."""
-        last, self._last_percent = self._last_percent, None
-        if index.kind == "sasi" and last is not None and self._begun_at is not None:
-            rate = last / max(self._last_at - self._begun_at, moment - self._last_at, 0.001)
-            if last + SASI_HURRY * rate * (moment - self._last_at) < 100.0:
-                self._doubt = (
-                    f"its build was last seen at {last:.0f} %, too far from its end to have come there by"
-                    " now: SASI lists an index as built even when its build was stopped"
-                )
+        last = self._last_percent
+        if index.kind == "sasi" and last is not None and not self._may_have_ended(moment):
+            self._doubt = (
+                f"its build was last seen at {last:.0f} %, too far from its end to have come there by"
+                " now: SASI lists an index as built even when its build was stopped"
+            )
+        self._last_percent = None
         self.is_settled = self.is_settled or has_no_task
+
+    def _may_have_ended(self, moment: float) -> bool:
+        """Return whether its tasks, at the speed that they had, can have come to their end by then."""
+        last, begun_at = self._last_percent, self._begun_at
+        if last is None or begun_at is None:
+            return True
+        rate = last / max(self._last_at - begun_at, moment - self._last_at, 0.001)
+        return last + HURRY * rate * (moment - self._last_at) >= 100.0
 
     def _compare(self, found: Verdict, gossip: str | None, moment: float) -> None:
         """Check what gossip says of this node: the others ask it, or do not, by that."""

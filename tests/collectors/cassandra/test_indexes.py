@@ -63,14 +63,37 @@ def test_stopped_build_has_failed_within_two_looks_whatever_gossip_says(gossip_c
     said: Said = NO_GOSSIP if gossip_code is None else heard(ia=gossip_code)
     reading.look([index()], [task(105)], [], pools(managing=1, executing=1), gossip=said)
 
-    first = reading.look([index()], [], [], gossip=said)["ia"]
-    second = reading.look([index()], [], [], gossip=said)["ia"]
+    idle = pools(completed=2)
+    first = reading.look([index()], [], [], idle, gossip=said)["ia"]
+    second = reading.look([index()], [], [], idle, gossip=said)["ia"]
 
     assert (first["state"], first["percent"]) == ("building", 10.5)
     assert (second["state"], second["percent"]) == ("failed", 10.5)
     assert second["verdict"] == f"{FAILED} (nodetool rebuild_index k t ia)"
     assert on(second)["gossip"] == (None if gossip_code is None else "FULL_REBUILD_STARTED")
     assert on(second)["running"] is False
+
+
+def test_rebuild_that_may_be_at_its_end_has_time_to_be_flushed() -> None:
+    reading = Reading()
+    reading.look([index()], [], listed("ia"))
+    for progress in (300, 600, 900):
+        reading.look([index()], [task(progress)], [], pools(executing=1))
+
+    flushed = [reading.look([index()], [], [])["ia"]["state"] for _ in range(4)]
+    built = reading.look([index()], [], listed("ia"))["ia"]["state"]
+
+    assert (flushed, built) == (["building"] * 4, "built")
+
+
+def test_rebuild_that_cannot_be_at_its_end_has_failed_with_the_second_look() -> None:
+    reading = Reading()
+    for progress in (30, 60, 90):
+        reading.look([index()], [task(progress)], [], pools(executing=1))
+
+    found = [reading.look([index()], [], [])["ia"]["state"] for _ in range(2)]
+
+    assert found == ["building", "failed"]
 
 
 def test_looks_in_quick_succession_are_not_two_looks() -> None:
@@ -86,7 +109,7 @@ def test_failed_index_is_building_again_from_its_first_percent_when_it_is_rebuil
     reading = Reading()
     reading.look([index()], [task(900)])
     for _ in range(3):
-        reading.look([index()], [], [])
+        reading.look([index()], [], [], pools(completed=2))
 
     rebuilt = reading.look([index()], [task(50, name="e4d75b00")], [], pools(executing=1))["ia"]
 
