@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.cassandra.launcher import Cluster
 
 if TYPE_CHECKING:
@@ -19,15 +21,22 @@ ROWS = 60_000
 BATCH_ROWS = 100
 
 
-def run(
-    place: Path, cassandra: Cluster, test: str, *options: str
-) -> tuple[subprocess.CompletedProcess[str], Any]:
-    """Run a test file that may use HOST; return how it ended, and its summary."""
+Ended = subprocess.CompletedProcess[str]
+
+
+def run(place: Path, cassandra: Cluster, test: str, *options: str) -> tuple[Ended, Any]:
+    """Run a test file that may use HOST against a cluster; return how it ended, and its summary."""
+    points = f"--diagnostics-cassandra={cassandra.addresses[0]}:{cassandra.port}"
+    ended = pytest_in(place, cassandra, test, "--diagnostics", points, *options)
+    name = (place / "records" / "latest").read_text(encoding="utf-8").strip()
+    return ended, json.loads((place / "records" / "runs" / name / "summary.json").read_text("utf-8"))
+
+
+def pytest_in(place: Path, cassandra: Cluster, test: str, *options: str) -> Ended:
     (place / "test_it.py").write_text(f"HOST = {cassandra.addresses[0]!r}\n" + test, encoding="utf-8")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    points = f"--diagnostics-cassandra={cassandra.addresses[0]}:{cassandra.port}"
-    plain = ["-p", "no:cacheprovider", "-p", "pytest_diagnostics.plugin", "--diagnostics", points]
-    ended = subprocess.run(
+    plain = ["-p", "no:cacheprovider", "-p", "pytest_diagnostics.plugin"]
+    return subprocess.run(
         [sys.executable, "-m", "pytest", *plain, "--diagnostics-dir=records", *options],
         cwd=place,
         env={**inherited, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
@@ -36,8 +45,6 @@ def run(
         timeout=240,
         check=False,
     )
-    name = (place / "records" / "latest").read_text(encoding="utf-8").strip()
-    return ended, json.loads((place / "records" / "runs" / name / "summary.json").read_text("utf-8"))
 
 
 def fill(session: Session, keyspace: str) -> None:
@@ -168,3 +175,79 @@ def test_waits(diagnostics):
     )
     assert f"{keyspace}.short was dropped while it was waited for" in ended.stdout, ended.stdout
     assert time.monotonic() - began < 100
+
+
+@pytest.mark.parametrize(
+    "options", [["--diagnostics"], ["--diagnostics", "-p", "xdist.plugin", "-n1"], []],
+    ids=["recorded", "in a worker", "not recorded"],
+)  # fmt: skip
+def test_it_is_waited_for_wherever_the_test_runs(
+    cassandra: Cluster, session: Session, keyspace: str, tmp_path: Path, options: list[str]
+) -> None:
+    if "-n1" in options:
+        pytest.importorskip("xdist")
+    session.execute(f"CREATE TABLE {keyspace}.t (id int PRIMARY KEY, v int)")
+    session.execute(create_view(keyspace, "by_v"))
+    ended = pytest_in(
+        tmp_path,
+        cassandra,
+        f"""
+def test_waits(diagnostics):
+    diagnostics.wait_until_built("{keyspace}.by_v", timeout=60)
+""",
+        f"--diagnostics-cassandra={cassandra.addresses[0]}:{cassandra.port}",
+        *options,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_a_session_of_the_suites_own_is_asked_where_a_hook_gives_it(
+    cassandra: Cluster, session: Session, keyspace: str, tmp_path: Path
+) -> None:
+    session.execute(f"CREATE TABLE {keyspace}.t (id int PRIMARY KEY, v int)")
+    session.execute(create_view(keyspace, "by_v"))
+    (tmp_path / "conftest.py").write_text(
+        f"""
+from cassandra.cluster import Cluster
+
+cluster = Cluster([{cassandra.addresses[0]!r}])
+session = cluster.connect()
+
+def pytest_diagnostics_cassandra_session(config):
+    return session
+
+def pytest_unconfigure(config):
+    cluster.shutdown()
+""",
+        encoding="utf-8",
+    )
+    test = f"""
+def test_waits(diagnostics):
+    diagnostics.wait_until_built("{keyspace}.by_v", timeout=60)
+"""
+    ended = pytest_in(tmp_path, cassandra, test, "--diagnostics")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_a_database_that_is_not_there_is_told_and_changes_no_outcome(
+    cassandra: Cluster, tmp_path: Path
+) -> None:
+    test = """
+def test_passes():
+    pass
+
+def test_waits(diagnostics):
+    diagnostics.wait_until_built("ks.v", timeout=3)
+"""
+    points = "--diagnostics-cassandra=127.0.5.250:1"
+    ended = pytest_in(tmp_path, cassandra, test, "--diagnostics", points)
+    name = (tmp_path / "records" / "latest").read_text(encoding="utf-8").strip()
+    summary = json.loads((tmp_path / "records" / "runs" / name / "summary.json").read_text("utf-8"))
+
+    assert [one["outcome"] for one in summary["tests"]] == ["passed", "failed"], ended.stdout + ended.stderr
+    assert "ks.v was not built within 3 s: database unreachable since " in ended.stdout
+    assert "\ndatabase unreachable since " in ended.stdout
+    assert "\nbuilds  database unreachable " in ended.stdout
+    assert [gap["kind"] for gap in summary["gaps"] if gap["kind"] == "unreachable"] == ["unreachable"]
+    assert summary["builds"] == []
+    assert summary["health"]["state"] == "good", summary["health"]
