@@ -8,6 +8,8 @@ only that are not done.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from .queries import Answers, Node, Row
 from .telling import missing
 from .tokens import RING_WIDTH
@@ -152,7 +154,7 @@ class ScyllaFacts(NodeFacts):
             percent=None if unknown is not None else percent,
             running=running,
             idle=idle,
-            work=self._work(),
+            work=self._work,
             reasons=reasons,
         )
 
@@ -166,6 +168,7 @@ class ScyllaFacts(NodeFacts):
         # One base table at a time: the others wait, and are not stuck.
         return begun, True if is_its_turn and left else None, None if is_its_turn else False
 
+    @cached_property
     def _work(self) -> object:
         rows: dict[Key, list[str]] = {
             key: sorted(str(row.get("next_token")) for row in shards) for key, shards in self.builds.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from .queries import Answers, Node, Reply, Row
 from .shared import SSTABLE_TASKS, THREAD_POOLS
@@ -27,6 +28,8 @@ class View:
     base: str
     view_id: str
     base_id: str
+    #: The id as the driver gave it: to write it as text takes its time, with thousands of views.
+    raw_id: object = None
 
     @classmethod
     def of_row(cls, row: Row) -> View:
@@ -37,6 +40,7 @@ class View:
             str(row.get("base_table_name")),
             str(row.get("id")),
             str(row.get("base_table_id")),
+            row.get("id"),
         )
 
     @property
@@ -107,7 +111,10 @@ class NodeFacts(ABC):
         """``wall_seconds`` is the time of day, to compare the node's start with."""
         self.answers, self.node, self.statuses = answers, node, statuses
         self.built, self.why_not_built = by_view(answers.reply(BUILT.topic, node.address))
-        self.schema, self.why_no_schema = by_view(answers.reply(VIEWS.topic, node.address))
+        views = answers.reply(VIEWS.topic, node.address)
+        self.why_no_schema = missing(views)
+        #: The ids of the views that the node's own schema has.
+        self.schema = {row.get("id") for row in (views.rows or [])} if views is not None else set()
         local = answers.reply(LOCAL.topic, node.address)
         generation = number(local.rows[0], "gossip_generation") if local is not None and local.rows else None
         age = None if generation is None else wall_seconds - generation
@@ -118,7 +125,7 @@ class NodeFacts(ABC):
     def evidence(self, view: View) -> Evidence:
         """Return what the node said of a view."""
 
-    @property
+    @cached_property
     def why_silent(self) -> str | None:
         """Why the node said nothing at all; None when it answered something."""
         replies = [of[self.node.address] for of in self.answers.replies.values() if self.node.address in of]
@@ -138,7 +145,7 @@ class NodeFacts(ABC):
         """Return whether the node's own schema has this very view."""
         if self.why_no_schema is not None:
             return None
-        return any(str(row.get("id")) == view.view_id for row in self.schema.get(view.key, ()))
+        return view.raw_id in self.schema
 
     def built_row(self, view: View) -> Row | None:
         """Return the node's row of built views."""
@@ -169,7 +176,7 @@ class CassandraFacts(NodeFacts):
         if number(self.pools.get(EXECUTOR), "completed_tasks"):
             self.just_started = False  # it has begun its builds
 
-    @property
+    @cached_property
     def idle(self) -> bool | None:
         """Whether the executor of view builds has nothing to do: it has no row before its first build."""
         if self.why_no_pools is not None:
@@ -177,7 +184,7 @@ class CassandraFacts(NodeFacts):
         row = self.pools.get(EXECUTOR)
         return not ((number(row, "active_tasks") or 0) + (number(row, "pending_tasks") or 0))
 
-    @property
+    @cached_property
     def work(self) -> object:
         """What was done on this node for any view."""
         done = number(self.pools.get(EXECUTOR), "completed_tasks")
@@ -232,6 +239,8 @@ class CassandraFacts(NodeFacts):
         return min(100.0, 100.0 * done / share), None
 
     def _reasons(self, **more: str | None) -> dict[str, str]:
+        if not any((self.statuses.reason, self.why_not_built, self.why_no_tasks, *more.values())):
+            return {}
         found = {
             "status": self.statuses.reason,
             "locally_built": self.why_not_built,

@@ -137,23 +137,22 @@ class ViewsReader:
         if not replies:
             return
         self._listed, self._listed_at = dict(self._versions), answers.moment
-        there: dict[Key, set[str]] = {}
+        there: dict[Key, set[object]] = {}
         for row in (row for reply in replies for row in reply.rows or []):
-            view = View.of_row(row)
-            if view.keyspace in SYSTEM_KEYSPACES:
+            if row["keyspace_name"] in SYSTEM_KEYSPACES:
                 continue
-            there.setdefault(view.key, set()).add(view.view_id)
-            known = self._followed.get(view.key)
+            key = str(row["keyspace_name"]), str(row["view_name"])
+            there.setdefault(key, set()).add(row.get("id"))
+            known = self._followed.get(key)
             if known is None or known.dropped_at is not None:
-                self._followed[view.key] = _Followed(view)
+                self._followed[key] = _Followed(View.of_row(row))
                 self._has_news = True
-        for reply in replies:
-            for row in reply.rows or []:
-                view = View.of_row(row)
-                known = self._followed.get(view.key)
-                # Another view of the same name: the one that was followed is gone from every node.
-                if known is not None and known.view.view_id not in there.get(view.key, set()):
-                    self._followed[view.key] = _Followed(view)
+        for row in (row for reply in replies for row in reply.rows or []):
+            key = str(row["keyspace_name"]), str(row["view_name"])
+            known = self._followed.get(key)
+            # Another view of the same name: the one that was followed is gone from every node.
+            if known is not None and known.view.raw_id not in there.get(key, ()):
+                self._followed[key] = _Followed(View.of_row(row))
         for key, one in self._followed.items():
             if key not in there and one.dropped_at is None:
                 one.dropped_at = answers.moment
@@ -203,7 +202,10 @@ class ViewsReader:
         evidences = {address: known.evidence(view) for address, (_, known) in facts.items()}
         judged: dict[str, Judged] = {}
         for address, evidence in evidences.items():
-            judged[address] = one.builds.setdefault(address, Build(retry)).judge(evidence)
+            build = one.builds.get(address)
+            if build is None:
+                build = one.builds[address] = Build(retry)
+            judged[address] = build.judge(evidence)
         state = worst(each.state for each in judged.values())
         self._follow(one, state, judged, moment)
         percent, why = _together(one, {a: known.share(view.keyspace) for a, (_, known) in facts.items()})
