@@ -73,13 +73,15 @@ function drawBuildWord(pen, steps, { first, last, middle }, scale) {
   if (right || first - 5 - width >= scale.left) pen.fillText(word, right ? last + 5 : first - 5, middle);
 }
 
-// The end of a name tells views apart, so its start gives way.
+// Where it has no room the keyspace gives way, then the start: the end of a name tells views apart.
 function drawBuildNames(pen, top, scale) {
   const room = scale.left - 12;
   meta.builds.forEach(([, name], place) => {
-    let shown = name;
-    while (shown.length > 2 && pen.measureText("…" + shown).width > room) shown = shown.slice(1);
-    pen.fillText(shown === name ? name : "…" + shown, scale.left - 8, top + 4 + place * BUILD_HEIGHT + (BUILD_HEIGHT - 4) / 2 + 1);
+    const own = name.slice(name.lastIndexOf(".") + 1);
+    const whole = pen.measureText(name).width <= room ? name : own;
+    let shown = whole;
+    while (shown.length > 2 && pen.measureText(shown === whole ? shown : "…" + shown).width > room) shown = shown.slice(1);
+    pen.fillText(shown === whole ? whole : "…" + shown, scale.left - 8, top + 4 + place * BUILD_HEIGHT + (BUILD_HEIGHT - 4) / 2 + 1);
   });
 }
 
