@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -24,6 +25,10 @@ from tests.cassandra.launcher import Cluster
 
 SAMPLE = 2_000
 ROUNDS = 3
+#: Rows are written as fast as the server takes them, on a machine that others use.
+PATIENT = {"write_request_timeout": "30s"}
+#: Rows of one partition.
+PARTITION = 20
 
 
 def resident_bytes() -> int:
@@ -51,22 +56,31 @@ def peak_of(call: Callable[[], ConsistencyReport]) -> tuple[ConsistencyReport, i
     return report, max(0, most - before)
 
 
-def fill(session: object, rows: int) -> None:
-    """Write the rows, many at the same time."""
+def fill(session: Any, rows: int) -> None:
+    """Write the rows, a partition at a time, which is several times as fast as one by one."""
     from cassandra.concurrent import execute_concurrent_with_args
 
-    execute = session.execute  # type: ignore[attr-defined] # the driver's
-    execute("CREATE KEYSPACE bench WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
-    execute("CREATE TABLE bench.t (id int PRIMARY KEY, email text, n bigint, tags set<text>)")
-    execute(
-        "CREATE MATERIALIZED VIEW bench.by_email AS SELECT * FROM bench.t "
-        "WHERE email IS NOT NULL AND id IS NOT NULL PRIMARY KEY (email, id)"
+    session.execute(
+        "CREATE KEYSPACE bench WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
     )
-    insert = session.prepare("INSERT INTO bench.t (id, email, n, tags) VALUES (?, ?, ?, ?)")  # type: ignore[attr-defined] # as above
-    for first in range(0, rows, 10_000):
-        several = range(first, min(first + 10_000, rows))
-        values = [(number, f"user{number}@example.org", number, {"a", "b"}) for number in several]
-        execute_concurrent_with_args(session, insert, values, concurrency=100)
+    session.execute(
+        "CREATE TABLE bench.t (p int, c int, email text, n bigint, tags set<text>, PRIMARY KEY (p, c))"
+    )
+    session.execute(
+        "CREATE MATERIALIZED VIEW bench.by_email AS SELECT * FROM bench.t "
+        "WHERE email IS NOT NULL AND p IS NOT NULL AND c IS NOT NULL PRIMARY KEY (email, p, c)"
+    )
+    insert = "INSERT INTO bench.t (p, c, email, n, tags) VALUES (?, ?, ?, ?, ?);"
+    batch = session.prepare(f"BEGIN UNLOGGED BATCH {insert * PARTITION} APPLY BATCH")
+    partitions = (
+        [
+            value
+            for row in range(PARTITION)
+            for value in (number, row, f"user{number}.{row}@example.org", row, {"a", "b"})
+        ]
+        for number in range(rows // PARTITION)
+    )
+    execute_concurrent_with_args(session, batch, partitions, concurrency=4)
 
 
 def cpu_seconds(pid: int | str) -> float:
@@ -96,8 +110,8 @@ def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
     budget_seconds = 10.0 if rows <= 200_000 else 60.0 * rows / 1_000_000
     with (
-        Cluster("5.0.8", heap_mebibytes=512, optimised=True) as cluster,
-        cluster.session(compression=False) as session,
+        Cluster("5.0.8", config=PATIENT, heap_mebibytes=512, optimised=True) as cluster,
+        cluster.session() as session,
     ):
         fill(session, rows)
         server = cluster.nodes[0].pid
