@@ -9,6 +9,9 @@ FEWEST = 3
 #: Percentages older than this are forgotten, unless fewer than ``KEPT`` would be left.
 WINDOW_SECONDS = 30.0
 KEPT = 5
+#: Nobody looked for longer than this, and than thrice the time between two looks before: an outage, which
+#: says nothing of the pace before or after.
+GAP_SECONDS = 10.0
 
 
 class Progress:
@@ -22,6 +25,7 @@ class Progress:
         #: (moment, percent) of each time that the percentage was a new one.
         self._points: deque[tuple[float, float]] = deque()
         self._latest = float("-inf")
+        self._between = float("inf")
 
     def add(self, moment: float, percent: float | None) -> float | None:
         """Note a percentage, read at a moment on CLOCK_MONOTONIC, and return the highest so far.
@@ -31,6 +35,11 @@ class Progress:
         """
         if percent is None:
             return self.percent
+        between, self._between = self._between, moment - self._latest
+        if self._points and self._between > max(GAP_SECONDS, 3 * between):
+            before = self._points[-1][1]
+            self._points.clear()
+            self._points.append((moment, max(percent, before)))
         self._latest = max(self._latest, moment)
         if not self._points or percent > self._points[-1][1]:
             self._points.append((moment, percent))

@@ -62,6 +62,14 @@ def test_a_slow_build_has_a_speed_too() -> None:
     assert progress.rate_percent_per_second == pytest.approx(1 / 60)
 
 
+def test_an_outage_says_nothing_of_the_pace() -> None:
+    progress = seen((0.0, 0.0), (1.0, 10.0), (2.0, 20.0), (40.0, 22.0), (41.0, 32.0))
+
+    assert progress.rate_percent_per_second is None
+    assert progress.add(42.0, 42.0) == 42.0
+    assert progress.rate_percent_per_second == pytest.approx(10.0)
+
+
 def test_another_build_begins_anew() -> None:
     progress = seen((0.0, 0.0), (1.0, 50.0), (2.0, 99.0))
     progress.forget()
