@@ -109,18 +109,31 @@ def shards_of(recording: Recording) -> list[ShardState]:
     ]
 
 
+#: Collectors that wait for a server's answers: their time is not ours.
+WAITING = frozenset({"cassandra_views", "cassandra_indexes", "cassandra_consistency"})
+
+
 def cost_of(recording: Recording, collectors: Iterable[CollectorState]) -> Cost:
     """Return what the recording cost, from what the processes said of it at their ends."""
+    collectors = list(collectors)
+    waiting = sum(state["seconds_total"] for state in collectors if state["name"] in WAITING)
+    inside = sum(state["seconds_total"] for state in collectors) - waiting
     cost: dict[str, float] = {
-        "collect_seconds": round(sum(state["seconds_total"] for state in collectors), 6),
+        "collect_seconds": round(inside, 6),
         "recorded_bytes": sum(shard.size for shard in recording.shards),
     }
+    if waiting:
+        cost["waited_seconds"] = round(waiting, 6)
     for shard in recording.shards:
         for fields in shard.of_kind("end"):
             told = mapping(fields, "cost")
             for key in told:
                 value = number(told, key)
-                if value is None or key not in Cost.__annotations__ or key in ("recorded_bytes",):
+                if (
+                    value is None
+                    or key not in Cost.__annotations__
+                    or key in ("recorded_bytes", "waited_seconds")
+                ):
                     continue
                 if key == "session_peak_rss_bytes":
                     cost[key] = max(cost.get(key, 0), value)

@@ -234,7 +234,8 @@ class HealthSummary(TypedDict):
 class Cost(TypedDict, total=False):
     """What the recording itself cost."""
 
-    collect_seconds: float  # time inside collectors
+    collect_seconds: float  # time inside collectors, without the next
+    waited_seconds: float  # time in which collectors waited for a database's answers; absent without one
     edges: int
     edge_seconds: float  # time spent reading usage at edges, and writing records
     recorded_bytes: int

@@ -320,6 +320,8 @@ def _cost(summary: Summary) -> str:
     cost, said = summary["cost"], []
     if (spent := cost.get("collect_seconds")) is not None:
         said.append(f"{seconds(spent)} inside collectors")
+    if (waited := cost.get("waited_seconds")) is not None:
+        said.append(f"{seconds(waited)} of waiting for a database")
     if (edges := cost.get("edges")) is not None:
         said.append(f"{seconds(cost.get('edge_seconds'))} at {counted(edges, 'phase edge')}")
     if (written := cost.get("recorded_bytes")) is not None:

@@ -56,6 +56,18 @@ def test_a_good_run_says_so_with_its_figures() -> None:
     assert (summary["run"]["wall_seconds"], summary["run"]["finished"]) == (10.0, True)
 
 
+def test_waiting_for_a_database_is_not_what_the_recording_cost() -> None:
+    run = Run()
+    run.add("result", collector="cpu", monotonic=0, seconds=0.25, data={"percent": 1})
+    run.add("result", collector="cassandra_views", monotonic=0, seconds=30.0, data={"views": []})
+    run.end(cost={"edges": 4, "edge_seconds": 0.5})
+    summary = summary_of(run)
+
+    assert summary["health"]["line"].endswith("cost 0.8 s")
+    assert summary["cost"]["collect_seconds"] == 0.25
+    assert summary["cost"]["waited_seconds"] == 30.0
+
+
 def test_a_collectors_account_is_told_with_its_reason() -> None:
     run = Run()
     run.add("result", collector="db", monotonic=1, seconds=0.1, data={"x": 1}, coerced=2, truncated=True)
