@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import ClassVar
 
 from ...core.clock import SystemClock
@@ -103,8 +104,10 @@ class Watch:
         """The session of the driver; None without a connection."""
         return self._connection.session
 
-    def ask(self, queries: Iterable[Query]) -> Answers:
+    def ask(self, queries: Iterable[Query], since: float = -inf) -> Answers:
         """Return what the nodes say; what was asked within ``REUSE_SECONDS`` is not asked again.
+
+        With ``since``, only if it was asked after that moment: who asks twice wants to know what is now.
 
         Raises UnreachableError, RefusedError or ConfigurationError, whose message says why nobody answers.
         """
@@ -113,7 +116,7 @@ class Watch:
             raise UnreachableError(f"another poll did not end within {QUEUE_SECONDS:g} s")
         try:
             self._connect()
-            answers = self._answers(list(queries), arrived)
+            answers = self._answers(list(queries), max(since, arrived - REUSE_SECONDS))
         finally:
             self._polling.release()
         self._judge(answers, arrived)
@@ -194,15 +197,15 @@ class Watch:
 
     # -- asking
 
-    def _answers(self, queries: list[Query], arrived: float) -> Answers:
+    def _answers(self, queries: list[Query], since: float) -> Answers:
         kept = {
             query: self._kept[query][1]
             for query in queries
-            if query in self._kept and self._kept[query][0] >= arrived - REUSE_SECONDS
+            if query in self._kept and self._kept[query][0] >= since
         }
         if self._last is not None and len(kept) == len(queries):
             fresh = replace(self._last, replies={}, asked=0, seconds=0.0)
-            moment = min((self._kept[query][0] for query in queries), default=arrived)
+            moment = min((self._kept[query][0] for query in queries), default=since)
         else:
             moment = self.clock.monotonic()
             fresh = self._last = self._connection.ask([query for query in queries if query not in kept])
@@ -299,6 +302,8 @@ class CassandraCollector(DiagnosticCollector):
         if target is not None and session is not None:
             raise ConfigurationError("give a target or a session, one of them")
         self._watch: Watch | None = None
+        #: When this collector was answered last.
+        self._asked_at = -inf
 
     def wanted(self) -> Sequence[Query]:
         """Return what to ask now; for a collector that asks some things more rarely than others."""
@@ -337,11 +342,13 @@ class CassandraCollector(DiagnosticCollector):
         self.as_of = None
         sent, busy = 0, 0.0
         try:
-            answers = watch.ask(self.wanted())
+            # Another collector's answers will do, but not those that this one has had.
+            answers = watch.ask(self.wanted(), self._asked_at)
         except (UnavailableError, ConfigurationError) as exc:
             data: dict[str, object] = {"server": None, **dict.fromkeys(self.topics)}
             data["reasons"] = dict.fromkeys(self.topics, str(exc))
         else:
+            self._asked_at = watch.clock.monotonic()
             data = self.read(answers)
             sent, busy = answers.asked, answers.seconds
             self.as_of = answers.moment

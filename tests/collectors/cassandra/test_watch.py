@@ -111,6 +111,19 @@ def test_what_was_just_asked_is_not_asked_again(watch: Watch, connection: Answer
     assert second.moment == first.moment < third.moment  # as old as the oldest of what it holds
 
 
+def test_a_collector_that_is_asked_again_asks_again(watch: Watch, connection: Answering) -> None:
+    first, second = Looker(TARGET, name="first"), Looker(TARGET, name="second")
+    for _ in range(2):
+        connection.clock.now += REUSE_SECONDS / 10
+        first.collect()
+        connection.clock.now += REUSE_SECONDS / 10
+        second.collect()
+    first.stop()
+    second.stop()
+
+    assert connection.asked == ["views", "built"] * 2  # each time once for both
+
+
 def test_an_outage_begins_with_the_first_silence_and_ends_with_the_first_answer(
     watch: Watch, connection: Answering
 ) -> None:
