@@ -89,8 +89,9 @@ def await_end(process: int) -> bool:
         os.close(handle)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_every_version_starts_answers_and_is_ended(version: str, tmp_path: Path) -> None:
+# The other versions are started where views and indexes are read on them.
+@pytest.mark.parametrize("version", [VERSIONS[0]])
+def test_a_version_starts_answers_and_is_ended(version: str, tmp_path: Path) -> None:
     with Cluster(version, directory=tmp_path) as cluster:
         node = cluster.nodes[0]
         with cluster.session() as session:
