@@ -26,8 +26,6 @@ ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 30.0
 VERSION = "SELECT release_version FROM system.local"
 
-three_nodes = pytest.mark.parametrize("cassandra", [{"nodes": 3}], indirect=True)
-
 #: A run of pytest that starts a node, tells its process, and waits to be ended itself.
 RUN = """
     import signal
@@ -89,7 +87,7 @@ def await_end(process: int) -> bool:
         os.close(handle)
 
 
-# The other versions are started where views and indexes are read on them.
+# Other versions, several nodes, those that die and return, and passwords: where something is read on them.
 @pytest.mark.parametrize("version", [VERSIONS[0]])
 def test_a_version_starts_answers_and_is_ended(version: str, tmp_path: Path) -> None:
     with Cluster(version, directory=tmp_path) as cluster:
@@ -118,62 +116,6 @@ def test_a_cluster_runs_beside_another(cassandra: Server, tmp_path: Path) -> Non
         for cluster in (cassandra, other):
             with cluster.session() as session:
                 assert len(session.cluster.metadata.all_hosts()) == len(cluster.addresses)
-
-
-def test_a_node_with_passwords_lets_its_first_user_in(tmp_path: Path) -> None:
-    from cassandra.auth import PlainTextAuthProvider
-    from cassandra.cluster import NoHostAvailable
-
-    with Cluster(directory=tmp_path, config={"authenticator": "PasswordAuthenticator"}) as cluster:
-        with cluster.session(auth_provider=PlainTextAuthProvider("cassandra", "cassandra")) as session:
-            assert session.execute(VERSION).one()
-        with pytest.raises(NoHostAvailable, match="incorrect"):
-            cluster.session(auth_provider=PlainTextAuthProvider("cassandra", "wrong")).__enter__()
-
-
-@three_nodes
-def test_three_nodes_see_each_other(cassandra: Cluster) -> None:
-    with cassandra.session() as session:
-        hosts = list(session.cluster.metadata.all_hosts())
-        peers = {
-            host.address: {row.peer for row in session.execute("SELECT peer FROM system.peers", host=host)}
-            for host in hosts
-        }
-
-    everyone = set(cassandra.addresses)
-    assert peers == {address: everyone - {address} for address in everyone}
-
-
-@three_nodes
-def test_a_suspended_node_is_silent_until_resumed(cassandra: Cluster) -> None:
-    from cassandra import OperationTimedOut
-
-    silent = cassandra.nodes[1]
-    with cassandra.session() as session:
-        host = next(host for host in session.cluster.metadata.all_hosts() if host.address == silent.address)
-
-        silent.suspend()
-        with pytest.raises(OperationTimedOut):
-            session.execute(VERSION, host=host, timeout=0.5)
-        silent.resume()
-
-        assert session.execute(VERSION, host=host, timeout=TIMEOUT_SECONDS).one()
-
-
-@three_nodes
-def test_a_killed_node_comes_back_with_its_data(cassandra: Cluster, keyspace: str, session: Session) -> None:
-    node = cassandra.nodes[2]
-    session.execute(f"CREATE TABLE {keyspace}.t (k int PRIMARY KEY)")
-    for key in range(30):
-        session.execute(f"INSERT INTO {keyspace}.t (k) VALUES ({key})")
-
-    node.nodetool("flush", keyspace)
-    node.kill()
-    assert not node.running
-    cassandra.restart(node)
-
-    with cassandra.session() as anew:
-        assert sorted(row.k for row in anew.execute(f"SELECT k FROM {keyspace}.t")) == list(range(30))
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
