@@ -176,9 +176,8 @@ def test_doctor_refuses_a_collector_that_is_not_there(capsys: pytest.CaptureFixt
 
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith(
-        "pytest-diagnostics: there is no collector 'cpuu'; there are: cgroup, cpu, "
-    )
+    assert captured.err.startswith("pytest-diagnostics: there is no collector 'cpuu'; there are: ")
+    assert " cgroup, cpu, " in captured.err
 
 
 @pytest.mark.parametrize(
