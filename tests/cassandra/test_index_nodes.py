@@ -32,6 +32,7 @@ def until(collector: IndexesCollector, is_so: Callable[[dict[str, Any]], bool]) 
     raise AssertionError(f"not so within {MOST_SECONDS:.0f} s; the last looks: {looks[-3:]}")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("cassandra", [{"nodes": 2}], indirect=True)
 def test_each_node_is_told_and_one_that_is_away_is_unknown(cassandra: Cluster) -> None:
     first, second = cassandra.addresses

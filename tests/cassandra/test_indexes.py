@@ -30,10 +30,13 @@ CREATE = {
 }
 
 #: None is the shared node, of 5.0.8.
-everywhere = pytest.mark.parametrize("cassandra", [None, "4.0.18", "4.1.10", "6.0-alpha2"], indirect=True)
-since_5_0 = pytest.mark.parametrize("cassandra", [None, "6.0-alpha2"], indirect=True)
+OLDEST, OLDER, NEWER = (
+    pytest.param(version, marks=pytest.mark.extended) for version in ("4.0.18", "4.1.10", "6.0-alpha2")
+)
+everywhere = pytest.mark.parametrize("cassandra", [None, OLDEST, OLDER, NEWER], indirect=True)
+since_5_0 = pytest.mark.parametrize("cassandra", [None, NEWER], indirect=True)
 #: What takes long, on the newest release and on the newest before it.
-twice = pytest.mark.parametrize("cassandra", [None, "4.1.10"], indirect=True)
+twice = pytest.mark.parametrize("cassandra", [None, OLDER], indirect=True)
 shared = pytest.mark.parametrize("cassandra", [None], indirect=True)
 
 Item = dict[str, Any]
