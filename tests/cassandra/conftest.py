@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_diagnostics.collectors.cassandra.watch import Watch
 from tests.cassandra import launcher
 from tests.cassandra.container import Container
 from tests.cassandra.jars import MissingError
@@ -45,6 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.cassandra)
             if item.config.pluginmanager.hasplugin("xdist"):
                 item.add_marker(pytest.mark.xdist_group("cassandra"))
+
+
+@pytest.fixture(autouse=True)
+def forgotten_refusals() -> None:
+    """Forget who refused us, which a process does not: another cluster may have the same address."""
+    Watch._refusals.clear()
 
 
 @pytest.hookimpl(wrapper=True)
