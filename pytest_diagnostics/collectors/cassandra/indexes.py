@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...core.clock import SystemClock
-from ...core.handlers import ExceptionHandler
 from .brief import Brief
 from .index_rows import (
     GOSSIP,
@@ -25,13 +24,12 @@ from .index_tasks import Owners
 from .index_verdicts import IndexOnNode, Verdict
 from .progress import Progress
 from .queries import Answers, Query
+from .reading import ReadingCollector
 from .shared import SSTABLE_TASKS, THREAD_POOLS
 from .states import State, worst
-from .target import Target
 from .telling import errors, kind, node_state, server, unavailable
 from .view_queries import SCYLLA_QUERIES
 from .views import ViewsReader
-from .watch import CassandraCollector
 
 #: In this order: what runs before what is done, so that a build that ends in between is not one that failed.
 INDEX_QUERIES = (INDEXES, SSTABLE_TASKS, THREAD_POOLS, INDEX_INFO, SAI_INDEXES, SAI_TWIN, GOSSIP)
@@ -179,7 +177,7 @@ class IndexesReader:
         return items, calm
 
 
-class IndexesCollector(CassandraCollector):
+class IndexesCollector(ReadingCollector):
     """Secondary indexes of Cassandra and ScyllaDB, index by index and node by node.
 
     - ``indexes``: ``keyspace``, ``table``, ``index``, ``kind`` (legacy, sasi, storage-attached, view,
@@ -196,26 +194,9 @@ class IndexesCollector(CassandraCollector):
     topics = ("indexes",)
     plain = True
 
-    def __init__(
-        self,
-        target: Target | Mapping[str, object] | None = None,
-        *,
-        session: object | None = None,
-        name: str | None = None,
-        exception_handler: ExceptionHandler | None = None,
-    ) -> None:
-        """See ``CassandraCollector``."""
-        super().__init__(target, session=session, name=name, exception_handler=exception_handler)
-        self._clock = SystemClock()
-        self._reader = IndexesReader(self._clock)
-
-    def wanted(self) -> Sequence[Query]:
-        """Ask seldom for what has one row for each sstable."""
-        return self._reader.queries(self._clock.monotonic())
-
-    def read(self, answers: Answers) -> dict[str, object]:
-        """Return the data of one poll."""
-        return self._reader.read(answers)
+    def make_reader(self, clock: SystemClock) -> IndexesReader:
+        """Return a reader of indexes."""
+        return IndexesReader(clock)
 
 
 def _names(index: Index) -> dict[str, object]:

@@ -7,15 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...core.clock import SystemClock
-from ...core.handlers import ExceptionHandler
 from . import telling
 from .brief import Brief
 from .progress import Progress
 from .queries import SYSTEM_KEYSPACES, Answers, Node, Query
+from .reading import ReadingCollector
 from .scylla import RETRY_SECONDS as SCYLLA_RETRY_SECONDS
 from .scylla import ScyllaFacts, Tablets
 from .states import State, worst
-from .target import Target
 from .view_build import RETRY_SECONDS, Build, Judged
 from .view_facts import CassandraFacts, Evidence, Key, NodeFacts, Statuses, View
 from .view_nodes import Sizes, node_data
@@ -32,7 +31,6 @@ from .view_queries import (
     VIEW_QUERIES,
     VIEWS,
 )
-from .watch import CassandraCollector
 
 #: A view that was dropped is told of for so long, and of so many at most.
 DROPPED_SECONDS, MOST_DROPPED = 60.0, 20
@@ -331,7 +329,7 @@ def _floored(percent: float | None) -> float | None:
     return None if percent is None else math.floor(percent * 10.0 + 1e-6) / 10.0
 
 
-class ViewsCollector(CassandraCollector):
+class ViewsCollector(ReadingCollector):
     """The materialized views of a cluster of Cassandra or ScyllaDB, asked of every node.
 
     See docs/cassandra.md for what each state means and what it rests on.
@@ -341,23 +339,6 @@ class ViewsCollector(CassandraCollector):
     queries = VIEW_QUERIES
     topics = ("views",)
 
-    def __init__(
-        self,
-        target: Target | Mapping[str, object] | None = None,
-        *,
-        session: object | None = None,
-        name: str | None = None,
-        exception_handler: ExceptionHandler | None = None,
-    ) -> None:
-        """See ``CassandraCollector``."""
-        super().__init__(target, session=session, name=name, exception_handler=exception_handler)
-        self._clock = SystemClock()
-        self._reader = ViewsReader(self._clock)
-
-    def wanted(self) -> Sequence[Query]:
-        """Ask for sizes more rarely than for states."""
-        return self._reader.queries(self._clock.monotonic())
-
-    def read(self, answers: Answers) -> dict[str, object]:
-        """Return the views' states."""
-        return self._reader.read(answers)
+    def make_reader(self, clock: SystemClock) -> ViewsReader:
+        """Return a reader of views."""
+        return ViewsReader(clock)
