@@ -120,13 +120,13 @@ class Build:
         self._fingerprint = evidence.fingerprint
         if changed:
             self._same.note(False, moment)
+            self._quiet.note(False, moment)
         self._same.note(True, moment)
         if evidence.work != self._work:
             self._same_work.note(False, moment)
         self._work = evidence.work
         self._same_work.note(True, moment)
         is_quiet = evidence.running is False and evidence.idle is True
-        self._quiet.note(False, moment) if changed else None
         self._quiet.note(is_quiet, moment)
         if evidence.running or (changed and evidence.begun and not is_quiet):
             self._interrupted = False
