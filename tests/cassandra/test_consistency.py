@@ -1,141 +1,30 @@
-"""The consistency check against real servers: wrong rows found exactly, healthy views left alone."""
+"""The consistency check against real servers: healthy views are left alone, whatever is in them."""
 
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from pytest_diagnostics import ConfigurationError, UnavailableError, ViewConsistencyCheck
 from pytest_diagnostics.collectors import load
-from pytest_diagnostics.collectors.cassandra.consistency import CheckProgress
 from pytest_diagnostics.collectors.cassandra.target import Target
 from pytest_diagnostics.fixtures import Diagnostics
 from tests.cassandra.busy import BusyTable, until
 from tests.cassandra.conftest import Server
-from tests.cassandra.launcher import Cluster
 
 if TYPE_CHECKING:
     from cassandra.cluster import Session
 
-OWN_NODE = pytest.mark.parametrize("cassandra", [{"nodes": 1}], indirect=True)
 BUSY_SECONDS = 30.0
 
-NOT_COMPACTED = "compaction = {'class': 'SizeTieredCompactionStrategy', 'enabled': 'false'}"
-MISSING = {f"new{number}@example.org" for number in range(50)}
-DIFFERING = {f"old{number}@example.org" for number in range(20)}
-GHOSTS = {f"late{number}@example.org" for number in range(30)}
 
-
-def replicated(session: Session, keyspace: str, name: str, copies: int = 1) -> str:
-    replication = f"{{'class': 'SimpleStrategy', 'replication_factor': {copies}}}"
-    session.execute(f"CREATE KEYSPACE {keyspace} WITH replication = {replication}")
-    session.execute(f"CREATE TABLE {keyspace}.t (id int PRIMARY KEY, email text, n int) WITH {NOT_COMPACTED}")
-    session.execute(
-        f"CREATE MATERIALIZED VIEW {keyspace}.{name} AS SELECT * FROM {keyspace}.t "
-        f"WHERE email IS NOT NULL AND id IS NOT NULL PRIMARY KEY (email, id) WITH {NOT_COMPACTED}"
-    )
-    return f"INSERT INTO {keyspace}.t (id, email, n) VALUES (%s, %s, %s)"
-
-
-def sstables(data: Path, table: str) -> list[list[Path]]:
-    """Return the files of each sstable of a table, the oldest sstable first."""
-    found: dict[int, list[Path]] = {}
-    for path in data.rglob(f"{table}-*/*-big-*"):
-        generation = re.match(r"[a-z]+-(\d+)-big", path.name)
-        assert generation is not None, path
-        found.setdefault(int(generation[1]), []).append(path)
-    return [found[number] for number in sorted(found)]
-
-
-@pytest.fixture(scope="module")
-def damaged(cassandra: Server) -> Cluster:
-    """Give a node in whose keyspace ``bad`` the view lacks an sstable, and the base table another one."""
-    assert isinstance(cassandra, Cluster)
-    node = cassandra.nodes[0]
-    with cassandra.session() as session:
-        insert = replicated(session, "bad", "by_email")
-        for number in range(1_000):
-            session.execute(insert, (number, f"old{number}@example.org", 0))
-        node.nodetool("flush", "bad")
-        for number in range(50):
-            session.execute(insert, (2_000 + number, f"new{number}@example.org", 0))
-        for number in range(20):
-            session.execute(insert, (number, f"old{number}@example.org", 1))
-        node.nodetool("flush", "bad")
-        for number in range(30):
-            session.execute(insert, (3_000 + number, f"late{number}@example.org", 0))
-    node.stop()  # drains: nothing of it is left in the commit log
-    for table, lost in (("by_email", 1), ("t", 2)):
-        for path in sstables(node.base, table)[lost]:
-            path.unlink()
-    node.start()
-    return cassandra
-
-
-@OWN_NODE
-def test_full_check_finds_each_wrong_row_by_its_key(damaged: Cluster) -> None:
-    told: list[CheckProgress] = []
-    with damaged.session() as session:
-        report = ViewConsistencyCheck(
-            session, "bad", "by_email", max_examples=100, settle_seconds=0.05, progress=told.append
-        ).run()
-
-    assert report.counts == {"checked": 1_080, "missing": 50, "ghost": 30, "differs": 20}
-    found = {kind: {row.key["email"] for row in rows} for kind, rows in report.examples.items()}
-    assert found == {"missing": MISSING, "ghost": GHOSTS, "differs": DIFFERING}
-    assert all(row.differing == {"n": (1, 0)} for row in report.examples["differs"])
-    assert (report.mode, report.consistency, report.bound.share) == ("full", "ONE", 0.0)
-    assert not report.is_consistent
-    assert [one.step for one in told][-1] == "settling"
-    percents = [one.percent for one in told if one.step == "reading"]
-    assert percents == sorted(percents)
-    assert percents[-1] == 100.0
-
-
-@OWN_NODE
-def test_assertion_names_rows_kinds_and_the_level(damaged: Cluster) -> None:
-    with damaged.session() as session:
-        report = ViewConsistencyCheck(session, "bad", "by_email", max_examples=2, settle_seconds=0.05).run()
-
-    with pytest.raises(AssertionError) as caught:
-        report.assert_consistent()
-    message = str(caught.value)
-    assert "view bad.by_email does not say what its base table says" in message
-    assert "read at ONE: there is one copy of each row" in message
-    assert "50 missing (in the base table, not in the view)" in message
-    assert "and 48 more" in message
-    assert re.search(r"email='late\d+@example.org', id=30\d\d", message)
-    assert "n is 1 in the base table, 0 in the view" in message
-
-
-@OWN_NODE
-def test_sample_finds_some_of_them_and_states_what_it_proves(damaged: Cluster) -> None:
-    with damaged.session() as session:
-        report = ViewConsistencyCheck(session, "bad", "by_email", sample=400, settle_seconds=0.05).run()
-
-    assert report.mode == "sampled"
-    assert report.sample == 400
-    assert report.counts["checked"] == 800
-    # Of 1,050 rows here and 1,030 there, 100 are wrong: none among 400 of each is one chance in 10^17.
-    wrong = report.wrong
-    assert 0 < wrong <= 100
-    assert wrong / 400 < report.bound.share < 1.0
-    assert "of 400 sampled rows wrong" in report.bound.sentence
-
-
-@OWN_NODE
-def test_sample_larger_than_the_table_compares_every_row(damaged: Cluster) -> None:
-    with damaged.session() as session:
-        report = ViewConsistencyCheck(session, "bad", "by_email", sample=5_000, settle_seconds=0.05).run()
-
-    assert report.counts == {"checked": 1_080, "missing": 50, "ghost": 30, "differs": 20}
-    assert report.bound.share == 0.0
+def test_time_that_is_too_little_is_refused(session: Session) -> None:
+    with pytest.raises(ConfigurationError, match=r"max_seconds=2 is too little .* give more than 3, or None"):
+        ViewConsistencyCheck(session, "ks", "v", sample=10, max_seconds=2)
 
 
 def test_busy_healthy_view_is_never_called_wrong(session: Session, keyspace: str) -> None:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice, zip_longest
+from itertools import zip_longest
 
 from ...core.clock import SystemClock
 from ...core.errors import ConfigurationError
-from .consistency_digests import Buckets, RawRow
+from .consistency_digests import Buckets
 from .consistency_plan import Plan, chosen_level
-from .consistency_reading import (
-    FIRST_TOKEN,
-    LAST_TOKEN,
-    Reader,
-    RefusedStatementError,
-    Statement,
-    token_bytes,
-)
+from .consistency_reading import Reader, RefusedStatementError, Statement
 from .consistency_report import Bound, ConsistencyReport
-from .consistency_suspects import Found, Suspects
+from .consistency_sample import SAMPLE_SECONDS, VIEW_SHARE, Compared, Sample
+from .consistency_suspects import LOOKS, Found, Suspects
 
 #: A row that looks wrong must look so three times, this far apart, and its base row must not have changed.
 SETTLE_SECONDS = 0.5
@@ -29,9 +22,6 @@ MOST_EXAMPLES = 20
 RANGES = 32
 #: 8 MiB of sums: of a million rows, few share a bucket, and few are read again for one that is wrong.
 BUCKET_BITS = 20
-#: Rows of a sample that are neighbours on the ring, and the most places from which they are taken.
-WINDOW_ROWS = 25
-_MURMUR3 = "Murmur3Partitioner"
 
 
 @dataclass(frozen=True)
@@ -64,6 +54,7 @@ class ViewConsistencyCheck:
         sample: int | None = None,
         consistency: str | None = None,
         rows_per_second: float | None = None,
+        max_seconds: float | None = SAMPLE_SECONDS,
         settle_seconds: float = SETTLE_SECONDS,
         progress: Callable[[CheckProgress], object] | None = None,
         max_examples: int = MOST_EXAMPLES,
@@ -73,8 +64,10 @@ class ViewConsistencyCheck:
         ``session`` is a live session of the driver: on its cluster a session of our own is opened while the
         check runs. Names are those of the schema, unquoted. ``consistency`` is the level of the reads; by
         default ONE where there is one copy of each row, else QUORUM. ``rows_per_second`` limits the reads of
-        both sides together. ``settle_seconds`` is the pause between two looks at what seems wrong.
-        ``max_examples`` is for each kind. Raises ConfigurationError for a number that makes no sense.
+        both sides together. ``max_seconds`` is what a sample takes at most: what could not be compared in
+        that time is left out, and the report says so; None: as long as it takes, as with a full check.
+        ``settle_seconds`` is the pause between two looks at what seems wrong. ``max_examples`` is for each
+        kind. Raises ConfigurationError for a number that makes no sense.
         """
         if sample is not None and sample < 1:
             raise ConfigurationError(f"sample={sample!r}: give a number of rows, or None to compare them all")
@@ -82,17 +75,23 @@ class ViewConsistencyCheck:
             raise ConfigurationError(f"rows_per_second={rows_per_second!r} must be more than 0, or None")
         if settle_seconds < 0 or max_examples < 0:
             raise ConfigurationError("settle_seconds and max_examples cannot be less than 0")
+        least = LOOKS * settle_seconds / (1.0 - VIEW_SHARE)
+        if sample is not None and max_seconds is not None and not max_seconds > least:
+            raise ConfigurationError(
+                f"max_seconds={max_seconds!r} is too little to look at what seems wrong {LOOKS} times, "
+                f"{settle_seconds:g} s apart; give more than {least:g}, or None"
+            )
         self._session = session
         self._keyspace = keyspace
         self._view = view
         self._sample = sample
         self._consistency = consistency
         self._rows_per_second = rows_per_second
+        self._max_seconds = max_seconds if sample is not None else None
         self._settle_seconds = settle_seconds
         self._progress = progress
         self._max_examples = max_examples
         self._clock = SystemClock()
-        self._random = random.Random()
 
     def run(self) -> ConsistencyReport:
         """Check, and return what was found.
@@ -106,9 +105,10 @@ class ViewConsistencyCheck:
             found = Found(self._max_examples)
             suspects = Suspects(plan, reader, found, self._settle_seconds)
             if self._sample is None:
-                checked, sampled = self._full(plan, reader, suspects, found), None
+                compared = Compared(self._full(plan, reader, suspects, found), None, cut_short=False)
             else:
-                checked, sampled = self._sampled(plan, reader, suspects, self._sample)
+                sample = Sample(plan, reader, suspects, self._sample, self._tell)
+                compared = sample.compare(began, self._max_seconds)
         finally:
             reader.close()
         seconds = self._clock.monotonic() - began
@@ -117,15 +117,18 @@ class ViewConsistencyCheck:
             view=self._view,
             base=plan.base,
             mode="full" if self._sample is None else "sampled",
-            counts={"checked": checked, **found.counts},
+            counts={"checked": compared.rows, **found.counts},
             examples={kind: tuple(examples) for kind, examples in found.examples.items()},
             consistency=reader.level,
             consistency_reason=reason,
             sample=self._sample,
-            bound=Bound.of(sum(found.counts.values()), sampled),
+            max_seconds=self._max_seconds,
+            cut_short=compared.cut_short,
+            bound=Bound.of(sum(found.counts.values()), compared.size, found.unjudged),
             suspects=found.suspects,
             unsettled=found.unsettled,
             undecided=found.undecided,
+            unjudged=found.unjudged,
             seconds=seconds,
             rows_read=reader.rows_read,
             rows_per_second=reader.rows_read / seconds if seconds > 0 else 0.0,
@@ -195,63 +198,9 @@ class ViewConsistencyCheck:
             self._tell("settling", 100.0, reader)
         return expected + found.counts["ghost"]
 
-    # -- some rows
-
-    def _sampled(self, plan: Plan, reader: Reader, suspects: Suspects, wanted: int) -> tuple[int, int | None]:
-        """Compare some rows of each side; return how many, and the size of the smaller sample.
-
-        The size is None when both sides are so small that every row was compared.
-        """
-        partitioner = str(reader.table("SELECT partitioner FROM system.local")[0]["partitioner"])
-        if not partitioner.endswith(_MURMUR3):
-            raise ConfigurationError(f"a sample needs {_MURMUR3}, this is {partitioner}; leave out sample=")
-        ours, all_ours = self._drawn(plan, reader, "base", wanted)
-        ours = plan.belonging(ours)
-        self._tell("sampling", 20.0, reader)
-        suspects.of_base(ours)
-        self._tell("sampling", 50.0, reader)
-        theirs, all_theirs = self._drawn(plan, reader, "view", wanted)
-        self._tell("sampling", 70.0, reader)
-        suspects.of_view(theirs, ghosts_only=False)
-        self._tell("settling", 0.0, reader)
-        suspects.settle()
-        self._tell("settling", 100.0, reader)
-        if all_ours and all_theirs:
-            return len(ours) + _besides(ours, theirs, plan), None
-        samples = ((len(ours), all_ours), (len(theirs), all_theirs))
-        return len(ours) + len(theirs), min(size for size, is_all in samples if not is_all)
-
-    def _drawn(self, plan: Plan, reader: Reader, side: str, wanted: int) -> tuple[list[RawRow], bool]:
-        """Return rows of one side from random places, each once, and whether they are all that there are."""
-        statement = reader.prepare(plan.window(side))
-        first = next(reader.rows(statement, [(token_bytes(FIRST_TOKEN), _limit(wanted + 1))]))
-        if len(first) <= wanted:
-            return first, True
-        rows: dict[RawRow, RawRow] = {}
-        key = slice(plan.base_key_width if side == "base" else plan.key_width)
-        windows = -(-wanted // WINDOW_ROWS)
-        # Near the end of the ring there are fewer rows than are asked for, and windows may overlap.
-        for drawn in islice(reader.rows(statement, self._places(wanted)), 4 * windows):
-            for row in drawn:
-                rows.setdefault(row[key], row)
-            if len(rows) >= wanted:
-                break
-        return list(islice(rows.values(), wanted)), False
-
-    def _places(self, wanted: int) -> Iterator[tuple[bytes, bytes]]:
-        limit = _limit(min(WINDOW_ROWS, wanted))
-        while True:
-            yield token_bytes(self._random.randint(FIRST_TOKEN, LAST_TOKEN)), limit
-
     def _tell(self, step: str, percent: float, reader: Reader) -> None:
         if self._progress is not None:
             self._progress(CheckProgress(step, round(percent, 1), reader.rows_read))
-
-
-def _besides(ours: list[RawRow], theirs: list[RawRow], plan: Plan) -> int:
-    """Return how many rows of the one side have no key of the other's."""
-    keys = {row[: plan.key_width] for row in ours}
-    return sum(row[: plan.key_width] not in keys for row in theirs)
 
 
 def _base_scan(plan: Plan, reader: Reader) -> Statement:
@@ -262,7 +211,3 @@ def _base_scan(plan: Plan, reader: Reader) -> Statement:
         except RefusedStatementError:
             pass  # then those rows are suspects, of which it is asked one by one
     return reader.prepare(plan.scan("base"))
-
-
-def _limit(rows: int) -> bytes:
-    return rows.to_bytes(4, "big")

@@ -120,6 +120,7 @@ class ConsistencyCollector(CassandraCollector):
                 view,
                 sample=self._sample,
                 rows_per_second=ROWS_PER_SECOND,
+                max_seconds=None,  # the collector's own timeout is for that
                 settle_seconds=self._settle_seconds,
                 max_examples=MOST_EXAMPLES,
             ).run()

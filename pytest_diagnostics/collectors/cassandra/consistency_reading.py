@@ -6,6 +6,7 @@ opened on its cluster, since how rows are decoded is set for a whole session, an
 
 from __future__ import annotations
 
+import math
 import struct
 import threading
 from collections import deque
@@ -31,6 +32,8 @@ LEAST_ROWS = 20
 #: Point reads on their way at the same time.
 AT_ONCE = 64
 REQUEST_SECONDS = 10.0
+#: What an answer may take at least, however little time there is.
+LEAST_SECONDS = 1.0
 #: The pauses before a read that failed is tried again.
 PAUSES_SECONDS = (0.5, 1.0, 2.0)
 #: The least and the largest token of Murmur3Partitioner that a row may have.
@@ -88,6 +91,8 @@ class Reader:
         """Open a session of our own on the cluster of ``session``; ``close`` ends it."""
         self.level = "ONE"
         self.rows_read = 0
+        #: When there is no time left for more, on CLOCK_MONOTONIC; None: there is as much as it takes.
+        self.until: float | None = None
         self._rate = rows_per_second
         self._clock = SystemClock()
         self._began = self._clock.monotonic()
@@ -147,6 +152,15 @@ class Reader:
                 values[name] = None if stored is None else f"0x{stored.hex()}"
         return values
 
+    @property
+    def seconds_left(self) -> float:
+        """How much time there is: at least 0, and infinite where nobody set a limit."""
+        return math.inf if self.until is None else max(0.0, self.until - self._clock.monotonic())
+
+    def seconds_for(self, rows: int) -> float:
+        """Return the least time that so many rows take at the rate that is allowed."""
+        return 0.0 if self._rate is None else rows / self._rate
+
     def wait(self, seconds: float) -> None:
         """Let some time pass."""
         self._never.wait(seconds)
@@ -184,9 +198,14 @@ class Reader:
             under_way.append(self._send(statement, values))
             self._took(1)
             if len(under_way) == AT_ONCE:
-                yield self._taken(statement, under_way.popleft()).rows
+                yield self._arrived(statement, under_way.popleft())
         while under_way:
-            yield self._taken(statement, under_way.popleft()).rows
+            yield self._arrived(statement, under_way.popleft())
+
+    def _arrived(self, statement: Statement, asked: _Asked) -> list[RawRow]:
+        rows = self._taken(statement, asked).rows
+        self._took(len(rows) - 1)  # one of them was counted when it was asked for
+        return rows
 
     # -- one statement
 
@@ -194,13 +213,16 @@ class Reader:
         self, statement: Statement, values: Sequence[bytes | None], state: bytes | None = None
     ) -> _Asked:
         bound = statement.bind(list(values))
-        return _Asked(self._session.execute_async(bound, paging_state=state, **self._options), values)
+        options = self._options
+        if self.until is not None:
+            options = {**options, "timeout": max(LEAST_SECONDS, min(REQUEST_SECONDS, self.seconds_left))}
+        return _Asked(self._session.execute_async(bound, paging_state=state, **options), values)
 
     def _taken(self, statement: Statement, asked: _Asked, state: bytes | None = None) -> _Asked:
         """Return the statement with its answer; one that failed is sent again, some times."""
         asked.wait()
         for pause in PAUSES_SECONDS:
-            if asked.error is None or type(asked.error).__name__ in _FINAL:
+            if asked.error is None or type(asked.error).__name__ in _FINAL or pause > self.seconds_left:
                 break
             self.wait(pause)
             # What was too much for one request may be little enough for several.
@@ -216,7 +238,7 @@ class Reader:
 
     def _took(self, rows: int) -> None:
         """Wait as long as it takes to have read no faster than is allowed."""
-        self.rows_read += rows
+        self.rows_read += max(0, rows)
         if self._rate is not None:
             ahead = self.rows_read / self._rate - (self._clock.monotonic() - self._began)
             if ahead > 0:

@@ -30,18 +30,22 @@ class Bound:
     sentence: str
 
     @classmethod
-    def of(cls, wrong: int, sampled: int | None) -> Bound:
-        """Return the bound at 95 % of a sample; ``sampled`` is None when every row was compared."""
-        if sampled is None:
+    def of(cls, wrong: int, sampled: int | None, unjudged: int = 0) -> Bound:
+        """Return the bound at 95 % of a sample; ``sampled`` is None when every row was compared.
+
+        ``unjudged`` rows may be wrong: they seemed so, and there was no time to look again.
+        """
+        if sampled is None and not unjudged:
             return cls(0.0, "every row was compared: none but those reported is wrong")
-        if sampled == 0:
-            return cls(1.0, "there was no row to compare: nothing is known")
-        share = min(1.0, most_expected(wrong) / sampled)
+        if not sampled:
+            return cls(1.0, "there was no row to compare, or no time: nothing is known")
+        share = min(1.0, most_expected(wrong + unjudged) / sampled)
         found = "none" if wrong == 0 else f"{wrong:,}"
+        left = f", {unjudged:,} not judged" if unjudged else ""
         return cls(
             share,
-            f"{found} of {sampled:,} sampled rows wrong: at 95 % confidence at most {share:.2%} of all rows "
-            "are, as far as rows close to each other in the token ring are wrong independently",
+            f"{found} of {sampled:,} sampled rows wrong{left}: at 95 % confidence at most {share:.2%} of all "
+            "rows are, as far as rows close to each other in the token ring are wrong independently",
         )
 
 
@@ -90,6 +94,10 @@ class ConsistencyReport:
     consistency_reason: str
     #: How many rows of each side were asked for; None: all.
     sample: int | None
+    #: What the sample could take; None: as long as it took.
+    max_seconds: float | None
+    #: Whether time was up before as many rows as asked for were compared.
+    cut_short: bool
     bound: Bound
     #: Rows that seemed wrong at first, most of them because a view follows its base table with a delay.
     suspects: int
@@ -97,6 +105,8 @@ class ConsistencyReport:
     unsettled: int
     #: Rows of which only the server could have told whether they belong in the view, and did not.
     undecided: int
+    #: Rows that seemed wrong, and that there was no time to look at again.
+    unjudged: int
     seconds: float
     #: Rows read, of both sides, and how many in a second.
     rows_read: int
@@ -130,10 +140,13 @@ class ConsistencyReport:
             "consistency": self.consistency,
             "consistency_reason": self.consistency_reason,
             "sample": self.sample,
+            "max_seconds": self.max_seconds,
+            "cut_short": self.cut_short,
             "bound": {"share": self.bound.share, "sentence": self.bound.sentence},
             "suspects": self.suspects,
             "unsettled": self.unsettled,
             "undecided": self.undecided,
+            "unjudged": self.unjudged,
             "seconds": round(self.seconds, 3),
             "rows_read": self.rows_read,
             "rows_per_second": round(self.rows_per_second, 1),
@@ -155,6 +168,14 @@ class ConsistencyReport:
             if self.counts[kind] > len(shown):
                 lines.append(f"    and {self.counts[kind] - len(shown):,} more")
         lines.append(f"  {self.bound.sentence}")
+        if self.cut_short:
+            lines.append(
+                f"  fewer rows than the {self.sample:,} asked for: max_seconds={self.max_seconds:g} was over"
+            )
+        if self.unjudged:
+            lines.append(
+                f"  {self.unjudged:,} rows seemed wrong, and there was no time to look at them again"
+            )
         if self.unsettled:
             lines.append(f"  {self.unsettled:,} rows went on changing while they were looked at: not judged")
         if self.undecided:

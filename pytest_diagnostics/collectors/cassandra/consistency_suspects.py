@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+import random
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ...core.clock import SystemClock
 from ...core.model import JsonValue
 from .consistency_digests import RawRow
 from .consistency_plan import Plan
@@ -15,8 +18,15 @@ from .consistency_report import KINDS, Example, plain
 LOOKS = 3
 #: How often a row is looked at before it is left alone, as one that is always being changed.
 MOST_LOOKS = 10
-#: Suspects are looked at together when there are so many: what is held of them is bounded.
+#: Suspects of a full check are looked at together when there are so many: what is held of them is bounded.
 MOST_SUSPECTS = 5_000
+#: Rows that are looked up before the clock is asked whether there is time for more.
+AT_A_TIME = 256
+#: Where time is limited, so many suspects are looked at again as take this share of what is left of it, by
+#: how fast rows were looked up before, and these in any case.
+SHARE_OF_TIME = 0.7
+LEAST_SUSPECTS = 20
+_OVER = object()
 
 
 @dataclass
@@ -30,6 +40,8 @@ class Found:
     suspects: int = 0
     unsettled: int = 0
     undecided: int = 0
+    #: Suspects for which there was no time.
+    unjudged: int = 0
 
     def add(self, example: Example) -> None:
         """Count a row that is wrong, and keep it if there is room."""
@@ -47,6 +59,7 @@ class Suspects:
         self._reader = reader
         self._found = found
         self._settle_seconds = settle_seconds
+        self._clock = SystemClock()
         self._width = len(plan.columns)
         self._base = reader.prepare(plan.row("base"))
         self._view = reader.prepare(plan.row("view"))
@@ -55,39 +68,92 @@ class Suspects:
         #: Keys of base rows whose view row was not as it should be; keys of what seemed to be ghosts.
         self._rows: list[RawRow] = []
         self._ghosts: list[RawRow] = []
+        #: Single rows read so far, and what they took.
+        self._looked_up = 0
+        self._seconds = 0.0
 
-    def of_base(self, rows: Sequence[RawRow]) -> None:
-        """Look up what belongs in the view, and suspect what is not there or is different."""
-        plan = self._plan
-        held = self._one_each(self._view, [plan.view_values(row) for row in rows])
-        self._rows += [plan.base_values(row) for row, there in zip(rows, held, strict=True) if row != there]
-        if len(self._rows) >= MOST_SUSPECTS:
-            self._settle_rows()
+    def of_base(self, rows: Sequence[RawRow]) -> int:
+        """Look up what belongs in the view, and suspect what is not there or is different.
 
-    def of_view(self, rows: Sequence[RawRow], *, ghosts_only: bool) -> None:
+        Returns how many rows there was time for, which are the first.
+        """
+        plan, done = self._plan, 0
+        for some in self._in_time(rows):
+            held = self._one_each(self._view, [plan.view_values(row) for row in some])
+            pairs = zip(some, held, strict=True)
+            self._rows += [plan.base_values(row) for row, there in pairs if row != there]
+            done += len(some)
+        if len(self._rows) >= MOST_SUSPECTS and self._reader.until is None:
+            self._look_again(self._settling_rows())
+        return done
+
+    def of_view(self, rows: Sequence[RawRow], *, ghosts_only: bool) -> int:
         """Look up where rows of the view come from, and suspect those that come from nowhere.
 
-        ``ghosts_only`` leaves out those that differ, of which the base table's side tells.
+        ``ghosts_only`` leaves out those that differ, of which the base table's side tells. Returns how many
+        rows there was time for.
         """
-        plan = self._plan
-        bases = self._one_each(self._base, [plan.base_values(row) for row in rows])
-        for row, base in zip(rows, bases, strict=True):
-            if self._is_ghost(row, base):
-                self._ghosts.append(row[: plan.key_width])
-            elif not ghosts_only and base is not None and base[: self._width] != row:
-                self._rows.append(plan.base_values(row))
-        if len(self._ghosts) >= MOST_SUSPECTS:
-            self._settle_ghosts()
+        plan, done = self._plan, 0
+        for some in self._in_time(rows):
+            bases = self._one_each(self._base, [plan.base_values(row) for row in some])
+            for row, base in zip(some, bases, strict=True):
+                if self._is_ghost(row, base):
+                    self._ghosts.append(row[: plan.key_width])
+                elif not ghosts_only and base is not None and base[: self._width] != row:
+                    self._rows.append(plan.base_values(row))
+            done += len(some)
+        if len(self._ghosts) >= MOST_SUSPECTS and self._reader.until is None:
+            self._look_again(self._settling_ghosts())
+        return done
 
-    def settle(self) -> None:
-        """Look at all suspects again until it is certain what is the matter with each."""
-        self._settle_rows()
-        self._settle_ghosts()
+    def settle(self) -> bool:
+        """Look at all suspects again until it is certain what is the matter with each.
+
+        Returns whether there was time for that.
+        """
+        self._leave_out()
+        self._look_again(self._settling_rows(), self._settling_ghosts())
+        return self._found.unjudged == 0
 
     # -- again and again
 
-    def _settle_rows(self) -> None:
-        """Report base rows, unchanged from look to look, whose view row was never as it should be."""
+    def _in_time(self, rows: Sequence[RawRow]) -> Iterator[Sequence[RawRow]]:
+        """Yield rows, many at a time, as long as there is time; some in any case."""
+        for first in range(0, len(rows), AT_A_TIME):
+            if first and not self._reader.seconds_left:
+                return
+            yield rows[first : first + AT_A_TIME]
+
+    def _leave_out(self) -> None:
+        """Keep as many suspects, chosen by chance, as there is time to look at again."""
+        if self._reader.until is None:
+            return
+        self._rows, self._ghosts = list(dict.fromkeys(self._rows)), list(dict.fromkeys(self._ghosts))
+        seconds = self._reader.seconds_left - LOOKS * self._settle_seconds
+        # Both sides are read at every look, and before the first one.
+        room = SHARE_OF_TIME * seconds * self._looked_up / max(self._seconds, 1e-3) / (2 * LOOKS + 2)
+        share = max(room, LEAST_SUSPECTS) / max(1, len(self._rows) + len(self._ghosts))
+        if share >= 1.0:
+            return
+        for keys in (self._rows, self._ghosts):
+            random.shuffle(keys)
+            kept = math.ceil(share * len(keys))
+            self._found.unjudged += len(keys) - kept
+            self._found.suspects += len(keys) - kept
+            del keys[kept:]
+
+    def _look_again(self, *under_way: Iterator[None]) -> None:
+        """Go on with each, pausing once for all of them between two looks."""
+        while under_way:
+            under_way = tuple(one for one in under_way if next(one, _OVER) is not _OVER)
+            if under_way:
+                self._reader.wait(self._settle_seconds)
+
+    def _settling_rows(self) -> Iterator[None]:
+        """Report base rows, unchanged from look to look, whose view row was never as it should be.
+
+        Yields before each look, for a pause.
+        """
         pending = list(dict.fromkeys(self._rows))
         self._rows = []
         self._found.suspects += len(pending)
@@ -97,7 +163,10 @@ class Suspects:
             pending = [key for key in pending if self._belongs(before[key])]
             if not pending:
                 return
-            self._reader.wait(self._settle_seconds)
+            if not self._reader.seconds_left:
+                self._found.unjudged += len(pending)
+                return
+            yield
             held = self._one_each(self._view, [self._plan.view_values(before[key] or ()) for key in pending])
             after = self._one_each(self._base_stamped, pending)
             left = []
@@ -116,8 +185,11 @@ class Suspects:
             pending = left
         self._found.unsettled += len(pending)
 
-    def _settle_ghosts(self) -> None:
-        """Report view rows that stay, both sides unchanged, though their base row says otherwise."""
+    def _settling_ghosts(self) -> Iterator[None]:
+        """Report view rows that stay, both sides unchanged, though their base row says otherwise.
+
+        Yields before each look, for a pause.
+        """
         pending = list(dict.fromkeys(self._ghosts))
         self._ghosts = []
         self._found.suspects += len(pending)
@@ -126,7 +198,10 @@ class Suspects:
         for _ in range(MOST_LOOKS):
             if not pending:
                 return
-            self._reader.wait(self._settle_seconds)
+            if not self._reader.seconds_left:
+                self._found.unjudged += len(pending)
+                return
+            yield
             after = self._both(pending)
             left = []
             for key in pending:
@@ -179,8 +254,11 @@ class Suspects:
             return self._base if side == "base" else self._view
 
     def _one_each(self, statement: Statement, keys: Iterable[Sequence[bytes | None]]) -> list[RawRow | None]:
-        found = self._reader.rows(statement, keys)
-        return [rows[0] if rows else None for rows in found]
+        began = self._clock.monotonic()
+        found = [rows[0] if rows else None for rows in self._reader.rows(statement, keys)]
+        self._seconds += self._clock.monotonic() - began
+        self._looked_up += len(found)
+        return found
 
     def _both(self, keys: Sequence[RawRow]) -> dict[RawRow, tuple[RawRow | None, RawRow | None]]:
         plan = self._plan

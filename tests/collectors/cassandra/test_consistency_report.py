@@ -19,7 +19,7 @@ from pytest_diagnostics.collectors.cassandra.consistency_report import (
 )
 
 
-def report(missing: int = 0, examples: tuple[Example, ...] = ()) -> ConsistencyReport:
+def report(missing: int = 0, examples: tuple[Example, ...] = (), unjudged: int = 0) -> ConsistencyReport:
     return ConsistencyReport(
         keyspace="ks",
         view="by_email",
@@ -30,10 +30,13 @@ def report(missing: int = 0, examples: tuple[Example, ...] = ()) -> ConsistencyR
         consistency="QUORUM",
         consistency_reason="there are 3 copies of each row",
         sample=2_000,
-        bound=Bound.of(missing, 2_000),
+        max_seconds=5.0,
+        cut_short=unjudged > 0,
+        bound=Bound.of(missing, 2_000, unjudged),
         suspects=5,
         unsettled=2,
         undecided=0,
+        unjudged=unjudged,
         seconds=1.5,
         rows_read=8_000,
         rows_per_second=5_333.3,
@@ -53,9 +56,20 @@ def test_some_of_n_is_poissons_upper_limit(seen: int, most: float) -> None:
     assert most_expected(seen) == pytest.approx(most, rel=0.001)
 
 
+def test_rows_that_nobody_looked_at_again_may_be_wrong() -> None:
+    bound = Bound.of(10, 1_000, 90)
+
+    assert bound.share == Bound.of(100, 1_000).share
+    assert "10 of 1,000 sampled rows wrong, 90 not judged: at 95 % confidence" in bound.sentence
+    told = str(report(1, unjudged=90))
+    assert "fewer rows than the 2,000 asked for: max_seconds=5 was over" in told
+    assert "90 rows seemed wrong, and there was no time to look at them again" in told
+
+
 def test_bound_of_a_full_check_of_nothing_and_of_all() -> None:
     assert Bound.of(0, None).share == 0.0
     assert Bound.of(0, 0).share == 1.0
+    assert Bound.of(0, 0, 5).share == 1.0
     assert Bound.of(10, 10).share == 1.0
 
 
