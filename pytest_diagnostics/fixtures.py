@@ -89,6 +89,7 @@ class Diagnostics:
         sample: int | None = None,
         consistency: str | None = None,
         rows_per_second: float | None = None,
+        max_seconds: float | None = 5.0,
         settle_seconds: float = 0.5,
         max_examples: int = 20,
     ) -> ConsistencyReport:
@@ -111,6 +112,7 @@ class Diagnostics:
                 sample=sample,
                 consistency=consistency,
                 rows_per_second=rows_per_second,
+                max_seconds=max_seconds,
                 settle_seconds=settle_seconds,
                 max_examples=max_examples,
             ).run()
@@ -205,7 +207,7 @@ class Diagnostics:
         pause = Flag()  # nobody sets it: a test may have replaced time.sleep
         while True:
             asked = clock.monotonic()
-            report = self._asked(waiting.collectors, max(0.5, min(10.0, deadline - asked)))
+            report = self._asked(waiting.collectors, max(0.5, min(10.0, deadline - asked)), waiting.parts)
             now = clock.monotonic()
             try:
                 if waiting.look(report, now):
@@ -216,13 +218,13 @@ class Diagnostics:
                 return waiting.timed_out(timeout)
             pause.wait(max(0.0, min(PAUSE_SECONDS - (now - asked), deadline - now)))
 
-    def _asked(self, names: Sequence[str], timeout: float) -> dict[str, JsonValue]:
-        """Return what these collectors, or all that run here, tell now."""
+    def _asked(self, names: Sequence[str], timeout: float, about: Sequence[str] = ()) -> dict[str, JsonValue]:
+        """Return what these collectors, or all that run here, tell now, of one thing in any case."""
         report: dict[str, JsonValue] = {}
         for recorder in self._live.recorders():
             here = [name for name in recorder.names if not names or name in names]
             if here:
-                report.update(_told(here, recorder.collect_now(here, timeout)))
+                report.update(_told(here, recorder.collect_now(here, timeout, about)))
         return report
 
     @property

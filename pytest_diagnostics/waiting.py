@@ -49,8 +49,9 @@ class Waiting:
 
     def __init__(self, name: str, now: float) -> None:
         """Wait for what ``name`` names, from the moment ``now`` on, CLOCK_MONOTONIC."""
-        self._parts = parsed(name)
-        self.name = ".".join(map(identifier, self._parts))
+        #: Keyspace, table if given, view or index.
+        self.parts = parsed(name)
+        self.name = ".".join(map(identifier, self.parts))
         self._began = now
         self._seen = False
         self._last = "nobody has told of it"
@@ -59,7 +60,7 @@ class Waiting:
     def collectors(self) -> list[str]:
         """The collectors that may know it."""
         # Three parts are an index's; two may be either's.
-        return [one for one, topic in COLLECTORS.items() if len(self._parts) == 2 or topic == "indexes"]
+        return [one for one, topic in COLLECTORS.items() if len(self.parts) == 2 or topic == "indexes"]
 
     def look(self, report: Mapping[str, JsonValue], now: float) -> bool:
         """Return whether it is built on all nodes; raises ``HopelessError`` when it will not be.
@@ -71,7 +72,8 @@ class Waiting:
         for data in told.values():
             item = item or self._found(data)
         if item is None or (item["state"] == "absent") or (item["state"] == "dropped" and not self._seen):
-            return self._is_missing(told, now)
+            self._miss(told, now)
+            return False
         topic = "views" if "view" in item else "indexes"
         state = str(item["state"])
         self._seen = True
@@ -91,32 +93,26 @@ class Waiting:
             items = data.get(topic) if isinstance(data, dict) else None
             for _, item in named_items(topic, items):
                 own = item.get("view") if topic == "views" else item.get("index")
-                if (item.get("keyspace"), own) != (self._parts[0], self._parts[-1]):
+                if (item.get("keyspace"), own) != (self.parts[0], self.parts[-1]):
                     continue
-                if len(self._parts) == 2 or item.get("table") == self._parts[1]:
+                if len(self.parts) == 2 or item.get("table") == self.parts[1]:
                     return item
         return None
 
-    def _is_missing(self, told: Mapping[str, JsonValue], now: float) -> bool:
-        """Judge a look that does not have it; return whether it is built all the same."""
+    def _miss(self, told: Mapping[str, JsonValue], now: float) -> None:
+        """Note why a look did not have it; raises ``HopelessError`` when later ones will not, either."""
         away = [_absence(name, data) for name, data in told.items()]
         reasons = [reason for reason, _ in filter(None, away)]
         if any(final for _, final in filter(None, away)):
             raise HopelessError(f"nobody can tell of {self.name}: {reasons[0]}")
         if reasons:
             self._last = reasons[0]
-            return False
-        if _lists_all_but_built(told):
-            if self._seen:
-                return True
-            self._last = "it is not listed: of a cluster so large only what is not built is"
-        elif self._seen:
+            return
+        if self._seen:
             raise HopelessError(f"{self.name} was dropped while it was waited for")
-        else:
-            self._last = "there is no such view or index"
+        self._last = "there is no such view or index"
         if now - self._began >= GRACE_SECONDS:
             raise HopelessError(f"{self.name}: {self._last}")
-        return False
 
 
 class HopelessError(Exception):
@@ -136,12 +132,3 @@ def _absence(name: str, data: JsonValue) -> tuple[str, bool] | None:
     connection = data.get("connection")
     refused = isinstance(connection, dict) and connection.get("state") == "refused"
     return next(iter(sentences({name: data})), f"{name} has told nothing"), refused
-
-
-def _lists_all_but_built(told: Mapping[str, JsonValue]) -> bool:
-    """Return whether something is left out of a list, and all of that is built."""
-    left_out: set[str] = set()
-    for data in told.values():
-        states = data.get("left_out_states") if isinstance(data, dict) else None
-        left_out |= set(states) if isinstance(states, dict) else set()
-    return left_out == {BUILT}

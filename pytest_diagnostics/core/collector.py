@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -71,6 +72,14 @@ class DiagnosticCollector(ABC):
     @abstractmethod
     def collect(self) -> object:
         """Return this tick's data, JSON-able, as a new object. May be ``async def``."""
+
+    def attend(self, name: Sequence[str]) -> object:  # noqa: ARG002 - part of the contract
+        """Have results tell of the thing of this name from now on.
+
+        For collectors that tell of a part of what there is. ``name`` is in parts, as keyspace and view;
+        called from any thread, by whoever waits for that thing.
+        """
+        return None
 
     def store(self, result: object) -> object:  # noqa: ARG002 - part of the contract, unused by default
         """Keep the very object that ``collect`` returned. Raising is an error of stage STORE."""

@@ -111,8 +111,13 @@ def pid_in(message: Message) -> int:
 
 def names_in(message: Message) -> list[str]:
     """Return the collectors that a message names."""
-    names = message.get("names")
-    return [str(name) for name in names] if isinstance(names, list) else []
+    return texts_in(message, "names")
+
+
+def texts_in(message: Message, key: str) -> list[str]:
+    """Return the texts of a list that a message may hold."""
+    texts = message.get(key)
+    return [str(text) for text in texts] if isinstance(texts, list) else []
 
 
 def timeout_in(message: Message) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ..core.collector import DiagnosticCollector
@@ -48,8 +48,13 @@ class Recorder(Protocol):
     def request(self, names: Iterable[str] | None = None) -> Pending | None:
         """Ask for a result of the named collectors (default: all) now; None when nobody can answer."""
 
-    def collect_now(self, names: Iterable[str], timeout: float) -> Mapping[str, DiagnosticResult]:
-        """Ask, and wait for the results; those that are not there in time are missing."""
+    def collect_now(
+        self, names: Iterable[str], timeout: float, about: Sequence[str] = ()
+    ) -> Mapping[str, DiagnosticResult]:
+        """Ask, and wait for the results; those that are not there in time are missing.
+
+        ``about`` names, in parts, what results are to tell of that tell of a part only.
+        """
 
     def latest(self) -> dict[str, DiagnosticResult]:
         """Return the newest result of every collector without asking any."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from ..core.clock import Pid, SystemClock
@@ -228,9 +228,11 @@ class ProcessRecorder:
         tag = f"{Pid.current()}-{next(_COUNT)}"
         return RemoteCollection(self, None if names is None else list(names), tag)
 
-    def collect_now(self, names: Iterable[str], timeout: float) -> dict[str, DiagnosticResult]:
+    def collect_now(
+        self, names: Iterable[str], timeout: float, about: Sequence[str] = ()
+    ) -> dict[str, DiagnosticResult]:
         """Have the named collectors asked, and wait for the results."""
-        question = self._signed({"op": "now", "names": list(names), "timeout": timeout})
+        question = self._signed({"op": "now", "names": list(names), "timeout": timeout, "about": list(about)})
         deadline = self._clock.monotonic() + timeout
         self._await_begin(deadline)
         remaining = max(0.01, deadline - self._clock.monotonic())

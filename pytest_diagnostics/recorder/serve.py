@@ -17,7 +17,7 @@ from ..core.threads import start_thread
 from ..storage import records
 from ..storage.runs import RunDirectory
 from .bursts import Bursts
-from .channel import Listener, Message, Talk, names_in, pid_in, timeout_in
+from .channel import Listener, Message, Talk, names_in, pid_in, texts_in, timeout_in
 from .follow import Follower
 from .main import LAST_SECONDS, Desk, unwritten
 from .ourselves import Ourselves
@@ -277,6 +277,8 @@ class Service:
     def _demands(self, message: Message) -> list[Demand]:
         names = message.get("names")
         wanted = {str(name) for name in names} if isinstance(names, list) else None
+        for desk in self._desks_of(message):
+            desk.recorder.attend(wanted or (), texts_in(message, "about"))
         demands = [desk.recorder.request(wanted) for desk in self._desks_of(message)]
         return [demand for demand in demands if demand is not None]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..core.clock import Pid, SystemClock
 from ..core.collector import DiagnosticCollector
@@ -44,6 +44,7 @@ class ThreadRecorder:
         self._shard = shard
         self._problems: list[str] = []
         chosen = list(collectors)
+        self._collectors = {collector.name: collector for collector in chosen}
         #: Collectors that never wait for anything.
         self.quick = [collector.name for collector in chosen if not collector.blocking]
         self.sink = ShardSink(shard)
@@ -101,9 +102,23 @@ class ThreadRecorder:
         """The collectors that run here."""
         return self.manager.collectors
 
-    def collect_now(self, names: Iterable[str], timeout: float) -> dict[str, DiagnosticResult]:
+    def collect_now(
+        self, names: Iterable[str], timeout: float, about: Sequence[str] = ()
+    ) -> dict[str, DiagnosticResult]:
         """Ask the named collectors and wait for the results."""
+        names = list(names)
+        self.attend(names, about)
         return self.manager.collect_now(names, timeout)
+
+    def attend(self, names: Iterable[str], about: Sequence[str]) -> None:
+        """Have these collectors tell of the thing whose name has these parts, if it has any."""
+        for name in names if about else ():
+            collector = self._collectors.get(name)
+            try:
+                if collector is not None:
+                    collector.attend(about)
+            except Exception as exc:  # noqa: BLE001 - a collector of the user's may raise anything
+                self._problems.append(f"{name}: attend failed: {type(exc).__name__}: {exc}")
 
     def latest(self) -> dict[str, DiagnosticResult]:
         """Return the newest result of every collector."""
@@ -117,11 +132,13 @@ class ThreadRecorder:
     def add(self, collector: DiagnosticCollector) -> None:
         """Collect from one more collector."""
         self.manager.add_collector(collector)
+        self._collectors[collector.name] = collector
         if not collector.blocking:
             self.quick.append(collector.name)
 
     def remove(self, name: str, timeout: float) -> None:
         """Make a collector's final collection and let it go."""
+        self._collectors.pop(name, None)
         if not self.manager.remove_collector(name, timeout):
             self._problems.append(f"{name} did not end within {timeout:g} s")
 

@@ -63,6 +63,10 @@ def fill(session: Session, keyspace: str) -> None:
     execute_concurrent(session, ((batch(first), ()) for first in range(0, ROWS, BATCH_ROWS)), concurrency=3)
 
 
+#: More than a result has room for.
+MANY_VIEWS = 60
+
+
 def create_view(keyspace: str, name: str) -> str:
     return (
         f"CREATE MATERIALIZED VIEW {keyspace}.{name} AS SELECT * FROM {keyspace}.t"
@@ -199,6 +203,33 @@ def test_waits(diagnostics):
         *options,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_a_view_is_found_among_so_many_that_not_all_are_listed(
+    cassandra: Cluster, session: Session, keyspace: str, tmp_path: Path
+) -> None:
+    session.execute(f"CREATE TABLE {keyspace}.t (id int PRIMARY KEY, v int)")
+    for number in range(MANY_VIEWS):
+        session.execute(create_view(keyspace, f"view_with_a_long_name_{number:020}"))
+    ended = pytest_in(
+        tmp_path,
+        cassandra,
+        f"""
+def test_finds_it(diagnostics):
+    name = "{keyspace}.view_with_a_long_name_{0:020}"
+    diagnostics.wait_until_built(name, timeout=60)
+    told = diagnostics.collect("cassandra_views")["cassandra_views"]
+    assert told["left_out"] > 0
+    assert name.partition(".")[2] in [view["view"] for view in told["views"]]
+
+def test_finds_nothing(diagnostics):
+    diagnostics.wait_until_built("{keyspace}.nothing")
+""",
+        "--diagnostics",
+        f"--diagnostics-cassandra={cassandra.addresses[0]}:{cassandra.port}",
+    )
+    assert f"{keyspace}.nothing: there is no such view or index" in ended.stdout
+    assert "1 failed, 1 passed" in ended.stdout, ended.stdout + ended.stderr
 
 
 def test_a_session_of_the_suites_own_is_asked_where_a_hook_gives_it(

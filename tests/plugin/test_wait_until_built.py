@@ -100,17 +100,6 @@ def test_what_was_seen_and_is_gone_was_dropped() -> None:
             look(waiting, *gone)
 
 
-def test_in_a_large_cluster_what_was_building_and_is_not_listed_any_more_is_built() -> None:
-    waiting = Waiting("ks.v", 0.0)
-    assert not look(waiting, view("building"), left_out_states={"built": 4000})
-    assert look(waiting, left_out_states={"built": 4000})
-
-    unseen = Waiting("ks.v", 0.0)
-    assert not look(unseen, left_out_states={"built": 4000})
-    with pytest.raises(HopelessError, match="only what is not built is"):
-        look(unseen, left_out_states={"built": 4000}, now=GRACE_SECONDS)
-
-
 def test_an_outage_is_waited_out_and_a_refusal_is_not() -> None:
     waiting = Waiting("ks.v", 0.0)
     told: dict[str, Any] = {"views": None, "connection": {"state": "unreachable", "reason": "no answer",
@@ -186,6 +175,34 @@ def test_the_fixture_fails_with_what_was_seen_last_and_so_does_the_section(insid
     assert f"diagnostics.wait_until_built: ks.v was not built within 0.3 s: {sentence}" in told
     assert f"\n{sentence}\n" in told
     assert "'ks' names no view or index" in told
+
+
+def test_the_collector_is_told_what_is_waited_for(inside: pytest.Pytester) -> None:
+    inside.makeconftest(
+        CONFTEST.format(script=[{"state": "built"}])
+        + """
+    class Large(Told):
+        attended = ()
+
+        def attend(self, name):
+            self.attended = name
+
+        def collect(self):
+            told = super().collect()
+            return told if tuple(self.attended) == ("ks", "v") else {"views": [], "left_out": 5000}
+
+    @pytest.fixture
+    def large(diagnostics):
+        diagnostics.add(Large())
+"""
+    )
+    inside.makepyfile(
+        """
+        def test_waits(large, diagnostics):
+            diagnostics.wait_until_built("ks.v", timeout=20)
+        """
+    )
+    inside.runpytest_subprocess("--diagnostics").assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("options", [["--diagnostics"], []], ids=["recorded", "not recorded"])

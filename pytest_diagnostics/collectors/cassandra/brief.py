@@ -1,8 +1,8 @@
 """What is kept of a large cluster's answer, so that a result stays below its bound. Pure.
 
-A small cluster's views and indexes are all listed, with every node. Of a large one are listed those that are
-not built and those whose state changed since the result before, the worst first. Whatever is not listed is
-counted, by state, and a digest of it tells whether it is the same as before.
+A small cluster's views and indexes are all listed, with every node. Of a large one are listed those that
+somebody waits for, those that are not built, the worst first, and those whose state changed since the result
+before. Whatever is not listed is counted, by state, and a digest of it tells whether it is as it was before.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ SMALL_BYTES = 48 * 1024
 #: No result is larger; the core takes 64 KiB, and the connection, with its ten last outages, comes on top.
 MOST_BYTES = 56 * 1024
 MOST_LISTED = 100
+#: Of these, those that somebody waits for.
+MOST_ATTENDED = 20
 #: Of it, for what stands beside the list.
 REST_BYTES = MOST_BYTES // 3
 #: Of one listed view or index in a large cluster: its worst nodes.
@@ -68,6 +70,18 @@ class Brief:
         self._name = name
         self._before: dict[str, str] = {}
         self._is_first = True
+        #: Names that are to be listed whatever their state, the latest last.
+        self._attended: dict[str, None] = {}
+
+    def attend(self, name: str) -> None:
+        """Have this one listed from now on, of a large cluster, too; some others that were are let go."""
+        self._attended.pop(name, None)
+        attended = {**self._attended, name: None}
+        self._attended = dict.fromkeys(list(attended)[-MOST_ATTENDED:])
+
+    def attends(self, name: str) -> bool:
+        """Return whether this one is to be listed whatever its state."""
+        return name in self._attended
 
     def shorten(
         self, result: Mapping[str, object], calm: Mapping[str, str] | None = None
@@ -115,9 +129,10 @@ class Brief:
         ranked = []
         for item in items:
             badness, name = State(str(item["state"])).badness, self._name(item)
-            if badness or name in changed:
-                ranked.append((-badness, name not in changed, name, item))
-        ranked.sort(key=lambda one: one[:3])
+            is_attended = name in self._attended
+            if badness or name in changed or is_attended:
+                ranked.append((not is_attended, -badness, name not in changed, name, item))
+        ranked.sort(key=lambda one: one[:4])
         listed = []
         for *_, item in ranked[:MOST_LISTED]:
             short = _shortened_item(item)

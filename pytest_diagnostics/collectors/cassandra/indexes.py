@@ -88,6 +88,10 @@ class IndexesReader:
         self._covered_at = moment
         return (*INDEX_QUERIES, SAI_SSTABLES)
 
+    def attend(self, keyspace: str, name: str) -> None:
+        """Tell of it in any case from now on."""
+        self._brief.attend(f"{keyspace}.{name}")
+
     def read(self, answers: Answers) -> dict[str, object]:
         """Return the data of one poll."""
         self._kind = kind(answers) or self._kind
@@ -160,10 +164,16 @@ class IndexesReader:
         for index in current:
             name = index.keyspace, index.name
             known = self._known[name]
-            if len(current) > MANY and all(
-                known.on(each.node.address).is_calm(index, each, heard.get(name)) for each, heard in heard_of
+            told_as = f"{index.keyspace}.{index.name}"
+            if (
+                len(current) > MANY
+                and not self._brief.attends(told_as)
+                and all(
+                    known.on(each.node.address).is_calm(index, each, heard.get(name))
+                    for each, heard in heard_of
+                )
             ):
-                calm[f"{index.keyspace}.{index.name}"] = State.BUILT.value
+                calm[told_as] = State.BUILT.value
                 continue
             verdicts = {}
             for each in nodes:

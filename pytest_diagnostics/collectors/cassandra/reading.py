@@ -22,6 +22,9 @@ class Reader(Protocol):
     def read(self, answers: Answers) -> dict[str, object]:
         """Return the data of one poll."""
 
+    def attend(self, keyspace: str, name: str) -> None:
+        """Tell of this view or index in any case from now on."""
+
 
 class ReadingCollector(CassandraCollector):
     """Asks what its reader wants to know."""
@@ -50,3 +53,7 @@ class ReadingCollector(CassandraCollector):
     def read(self, answers: Answers) -> dict[str, object]:
         """Return the data of one poll."""
         return self._reader.read(answers)
+
+    def attend(self, name: Sequence[str]) -> None:
+        """Tell of a view or an index, ``(keyspace, …, name)``, in a large cluster, too."""
+        self._reader.attend(name[0], name[-1])

@@ -91,6 +91,10 @@ class ViewsReader:
             self._has_news = False
         return wanted
 
+    def attend(self, keyspace: str, name: str) -> None:
+        """Tell of it in any case from now on."""
+        self._brief.attend(f"{keyspace}.{name}")
+
     def read(self, answers: Answers) -> dict[str, object]:
         """Return the data of one poll."""
         self._kind = telling.kind(answers) or self._kind

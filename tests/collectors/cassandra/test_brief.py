@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import pytest
 
 from pytest_diagnostics.collectors.cassandra.brief import (
+    MOST_ATTENDED,
     MOST_BYTES,
     MOST_LISTED,
     MOST_NODES,
@@ -149,6 +150,17 @@ def test_what_changed_is_listed_once_even_when_it_is_built_now() -> None:
     assert (names(third), third["changed"]) == ([], 0)
     check(second, views)
     check(third, views)
+
+
+def test_what_somebody_waits_for_is_listed_before_anything_else() -> None:
+    shortener = brief()
+    views = [view(f"v{number:04}", "failed" if number < 1000 else "built") for number in range(5000)]
+    shortener.attend("ks.v4000")
+
+    assert names(shortener.shorten(result(views)))[0] == "v4000"
+    for number in range(MOST_ATTENDED):
+        shortener.attend(f"ks.v{number:04}")
+    assert "v4000" not in names(shortener.shorten(result(views)))
 
 
 def test_what_is_gone_counts_as_a_change() -> None:

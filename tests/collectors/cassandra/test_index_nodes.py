@@ -257,6 +257,17 @@ def test_thousands_of_indexes_stay_within_a_result() -> None:
     assert reading.result["left_out"] == 4990
 
 
+def test_an_index_that_somebody_waits_for_is_told_of_among_thousands() -> None:
+    schema = [index(f"i{number}") for number in range(5000)]
+    reading = Reading()
+    reading.reader.attend("k", "i7")
+
+    found = reading.look(schema, [], listed(*(f"i{number}" for number in range(5000))), pools())
+
+    assert states(found) == {"i7": ("built", 100.0)}
+    assert (reading.result["total"], reading.result["states"]) == (5000, {"built": 5000})
+
+
 def test_custom_and_sasi_kinds_are_told_by_their_class() -> None:
     schema = [index("ib", SASI), index("ix", "com.example.LuceneIndex"), index("is", "sai")]
     sai = [flags("is", building=False, queryable=True)]
