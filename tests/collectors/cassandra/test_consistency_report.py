@@ -124,3 +124,8 @@ def test_value_of_an_example(value: object, told: object) -> None:
 def test_numbers_that_make_no_sense_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ConfigurationError):
         ViewConsistencyCheck(object(), "ks", "v", **options)  # type: ignore[arg-type] # one number each
+
+
+def test_time_that_is_too_little_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"max_seconds=2 is too little .* give more than 3, or None"):
+        ViewConsistencyCheck(object(), "ks", "v", sample=10, max_seconds=2)
