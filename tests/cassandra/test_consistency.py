@@ -146,6 +146,60 @@ def test_reads_are_no_faster_than_allowed(session: Session, keyspace: str) -> No
     assert 1.5 <= report.seconds < 10.0
 
 
+def filled(session: Session, keyspace: str, rows: int, emails: int = 1_000_000) -> None:
+    from cassandra.concurrent import execute_concurrent_with_args
+
+    BusyTable(session, keyspace).create()
+    insert = session.prepare(f"INSERT INTO {keyspace}.t (p, c, kind, email) VALUES (?, 'c', 'x', ?)")
+    execute_concurrent_with_args(
+        session, insert, [(n, f"e{n % emails}") for n in range(rows)], concurrency=16
+    )
+
+
+def test_sample_of_more_rows_than_a_page_is_of_the_whole_table(session: Session, keyspace: str) -> None:
+    filled(session, keyspace, 5_600)
+
+    some = ViewConsistencyCheck(session, keyspace, "by_email", sample=5_200, max_seconds=None).run()
+    all_there_are = ViewConsistencyCheck(session, keyspace, "by_email", sample=6_000, max_seconds=None).run()
+
+    assert some.counts["checked"] == 10_400
+    assert some.bound.share > 0.0
+    assert all_there_are.counts["checked"] == 5_600
+    assert all_there_are.bound.share == 0.0
+
+
+def test_sample_reads_little_more_than_it_compares(session: Session, keyspace: str) -> None:
+    filled(session, keyspace, 1_000)
+
+    report = ViewConsistencyCheck(session, keyspace, "by_email", sample=50).run()
+    larger = ViewConsistencyCheck(session, keyspace, "by_email", sample=550).run()
+
+    assert (report.counts["checked"], larger.counts["checked"]) == (100, 1_100)
+    # Of each side: whether these are all, two windows and one more if they overlap. Of each row: its twin.
+    assert report.rows_read <= 2 * (51 + 3 * 25) + 100
+    assert larger.rows_read <= 2 * 551 + 5 * 1_100
+
+
+def test_sample_of_a_view_of_few_partitions_is_as_large_as_asked_for(session: Session, keyspace: str) -> None:
+    filled(session, keyspace, 1_000, emails=2)
+
+    report = ViewConsistencyCheck(session, keyspace, "by_email", sample=300).run()
+
+    assert report.counts["checked"] == 600
+
+
+def test_sample_keeps_its_time_however_slowly_it_may_read(session: Session, keyspace: str) -> None:
+    filled(session, keyspace, 1_000)
+
+    report = ViewConsistencyCheck(
+        session, keyspace, "by_email", sample=500, rows_per_second=10, max_seconds=4
+    ).run()
+
+    assert report.seconds < 6.0  # four, and what the last answers take on a machine that others use
+    assert report.cut_short
+    assert 0 < report.counts["checked"] <= report.rows_read <= 10 * (report.seconds + 1.0)
+
+
 def test_level_is_as_asked_for(session: Session, keyspace: str) -> None:
     BusyTable(session, keyspace).create()
     session.execute(

@@ -161,6 +161,15 @@ class Reader:
         """Return the least time that so many rows take at the rate that is allowed."""
         return 0.0 if self._rate is None else rows / self._rate
 
+    def times(self, rows: int) -> float:
+        """Return how often so many rows may be read in the time that is left, as far as a rate limits it.
+
+        Once in any case; infinite where nobody set a limit to both.
+        """
+        if self._rate is None or self.until is None:
+            return math.inf
+        return max(1, int(self.seconds_left * self._rate / rows))
+
     def wait(self, seconds: float) -> None:
         """Let some time pass."""
         self._never.wait(seconds)
@@ -201,6 +210,28 @@ class Reader:
                 yield self._arrived(statement, under_way.popleft())
         while under_way:
             yield self._arrived(statement, under_way.popleft())
+
+    def some(
+        self, statement: Statement, values: Sequence[bytes | None], most: int
+    ) -> tuple[list[RawRow], bool]:
+        """Return what is read with these values, page by page, and whether that is all.
+
+        It ends when there are more than ``most`` rows, or when half of the time is over. A LIMIT of the
+        statement is more than ``most``.
+        """
+        statement.fetch_size = FIRST_ROWS
+        enough = self.seconds_left / 2
+        rows: list[RawRow] = []
+        state: bytes | None = None
+        while True:
+            asked = self._taken(statement, self._send(statement, values, state), state)
+            rows += asked.rows
+            self._took(len(asked.rows))
+            # Where a page holds all that a LIMIT allows, Cassandra gives the first rows again.
+            statement.fetch_size = min(most, _fetch_size(asked.rows, statement.fetch_size))
+            state = asked.paging_state
+            if state is None or len(rows) > most or self.seconds_left < enough:
+                return rows, state is None
 
     def _arrived(self, statement: Statement, asked: _Asked) -> list[RawRow]:
         rows = self._taken(statement, asked).rows

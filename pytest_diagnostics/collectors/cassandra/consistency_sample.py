@@ -15,6 +15,9 @@ from .consistency_suspects import Suspects
 
 #: Rows of a sample that are neighbours on the ring.
 WINDOW_ROWS = 25
+#: How many times as many windows are tried as would do: near the end of the ring they have fewer rows, and
+#: they may overlap.
+MOST_WINDOWS = 4
 #: What a sample takes at most, and the shares of it by which each side is compared; the rest is for what
 #: seems wrong.
 SAMPLE_SECONDS = 5.0
@@ -114,27 +117,35 @@ class Sample:
         """Return rows of one side from random places, each once."""
         reader, wanted = self._reader, self._wanted
         statement = reader.prepare(self._plan.window(side))
-        if reader.seconds_for(wanted) <= reader.seconds_left:
-            first = next(reader.rows(statement, [(token_bytes(FIRST_TOKEN), _limit(wanted + 1))]))
-            if len(first) <= wanted:
+        if 2 * reader.seconds_for(wanted) <= reader.seconds_left:  # else none would be left for windows
+            first, is_all = reader.some(statement, (token_bytes(FIRST_TOKEN), _limit(wanted + 1)), wanted)
+            if is_all and len(first) <= wanted:
                 return _Side(first, is_all=True, cut_short=False)
         rows: dict[RawRow, RawRow] = {}
         key = slice(self._plan.base_key_width if side == "base" else self._plan.key_width)
-        windows = -(-wanted // WINDOW_ROWS)
-        # Near the end of the ring there are fewer rows than are asked for, and windows may overlap.
-        for drawn in islice(reader.rows(statement, self._places()), 4 * windows):
-            for row in drawn:
-                rows.setdefault(row[key], row)
-            if len(rows) >= wanted:
+        width = int(min(WINDOW_ROWS, wanted, reader.times(1)))
+        left = MOST_WINDOWS * -(-wanted // width)
+        while left > 0:
+            before = len(rows)
+            count = int(min(left, -(-(wanted - before) // width), reader.times(width)))
+            for drawn in reader.rows(statement, self._places(count, width)):
+                for row in drawn:
+                    rows.setdefault(row[key], row)
+            left -= count
+            if len(rows) >= wanted or not reader.seconds_left:
                 break
+            if len(rows) - before < count * width / 2:
+                width = min(2 * width, wanted)  # few partitions: windows begin at the same rows again
         cut_short = len(rows) < wanted and not reader.seconds_left
         return _Side(list(islice(rows.values(), wanted)), is_all=False, cut_short=cut_short)
 
-    def _places(self) -> Iterator[tuple[bytes, bytes]]:
+    def _places(self, count: int, width: int) -> Iterator[tuple[bytes, bytes]]:
         """Yield where to draw rows, as long as there is time; one place in any case."""
-        limit = _limit(min(WINDOW_ROWS, self._wanted))
+        limit = _limit(width)
         yield self._place(), limit
-        while self._reader.seconds_left:
+        for _ in range(1, count):
+            if not self._reader.seconds_left:
+                return
             yield self._place(), limit
 
     def _place(self) -> bytes:

@@ -119,10 +119,11 @@ class Suspects:
 
     def _in_time(self, rows: Sequence[RawRow]) -> Iterator[Sequence[RawRow]]:
         """Yield rows, many at a time, as long as there is time; some in any case."""
-        for first in range(0, len(rows), AT_A_TIME):
-            if first and not self._reader.seconds_left:
-                return
-            yield rows[first : first + AT_A_TIME]
+        first = 0
+        while first < len(rows) and (self._reader.seconds_left or not first):
+            last = first + int(min(AT_A_TIME, self._reader.times(1)))
+            yield rows[first:last]
+            first = last
 
     def _leave_out(self) -> None:
         """Keep as many suspects, chosen by chance, as there is time to look at again."""
@@ -132,7 +133,8 @@ class Suspects:
         seconds = self._reader.seconds_left - LOOKS * self._settle_seconds
         # Both sides are read at every look, and before the first one.
         room = SHARE_OF_TIME * seconds * self._looked_up / max(self._seconds, 1e-3) / (2 * LOOKS + 2)
-        share = max(room, LEAST_SUSPECTS) / max(1, len(self._rows) + len(self._ghosts))
+        least = min(LEAST_SUSPECTS, self._reader.times(2 * LOOKS + 2))
+        share = max(room, least) / max(1, len(self._rows) + len(self._ghosts))
         if share >= 1.0:
             return
         for keys in (self._rows, self._ghosts):
@@ -149,6 +151,11 @@ class Suspects:
             if under_way:
                 self._reader.wait(self._settle_seconds)
 
+    @property
+    def _is_time_for_a_look(self) -> bool:
+        """Whether a look that follows a pause would begin in time."""
+        return self._reader.seconds_left > self._settle_seconds
+
     def _settling_rows(self) -> Iterator[None]:
         """Report base rows, unchanged from look to look, whose view row was never as it should be.
 
@@ -163,7 +170,7 @@ class Suspects:
             pending = [key for key in pending if self._belongs(before[key])]
             if not pending:
                 return
-            if not self._reader.seconds_left:
+            if not self._is_time_for_a_look:
                 self._found.unjudged += len(pending)
                 return
             yield
@@ -198,7 +205,7 @@ class Suspects:
         for _ in range(MOST_LOOKS):
             if not pending:
                 return
-            if not self._reader.seconds_left:
+            if not self._is_time_for_a_look:
                 self._found.unjudged += len(pending)
                 return
             yield
@@ -237,12 +244,14 @@ class Suspects:
         cql, given = membership
         key = self._plan.base_values(base)
         try:
-            keys = next(self._reader.rows(self._reader.prepare(cql), [[key[at] for at in given]]))
+            keys, are_all = self._reader.some(
+                self._reader.prepare(cql), [key[at] for at in given], FETCH_ROWS
+            )
         except RefusedStatementError:
             return None
         if key in keys:
             return True
-        return False if len(keys) < FETCH_ROWS else None
+        return False if are_all else None
 
     # -- single rows
 
