@@ -105,10 +105,14 @@ def _seconds(recording: Recording, moment: str) -> float | None:
 
 
 def outage_words(outage: Mapping[str, JsonValue]) -> str:
-    """Return "unreachable 12:00:03–12:00:41: why", or "since" when it has not ended; UTC."""
+    """Return "database unreachable 12:00:03–12:00:41: why", or "since" when it has not ended; UTC.
+
+    One that does not let us in is reached: "database refuses us since 12:00:03 UTC: why".
+    """
     begin, end = _clock(text(outage, "from")), _clock(text(outage, "to"))
     when = f"{begin}–{end}" if end else f"since {begin}"
-    return f"database unreachable {when} UTC{_because(text(outage, 'reason'))}"
+    what = "refuses us" if text(outage, "state") == "refused" else "unreachable"
+    return f"database {what} {when} UTC{_because(text(outage, 'reason'))}"
 
 
 def sentences(found: Mapping[str, object]) -> list[str]:

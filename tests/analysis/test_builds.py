@@ -176,6 +176,16 @@ def test_outages_are_gaps_that_leave_the_recording_good(recorded: Any) -> None:
     assert summary["health"]["state"] == "good"
 
 
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [({}, "unreachable"), ({"state": "unreachable"}, "unreachable"), ({"state": "refused"}, "refuses us")],
+)
+def test_a_database_that_says_no_is_not_called_unreachable(state: dict[str, str], told: str) -> None:
+    outage = {"from": "2026-11-23T12:00:03Z", "to": None, "reason": "bad password", **state}
+
+    assert outage_words(outage) == f"database {told} since 12:00:03 UTC: bad password"
+
+
 def test_what_a_recording_from_anywhere_may_hold_is_no_course() -> None:
     courses = Courses()
     courses.add(1.0, {"views": ["x", {"state": 3}, {"state": "built"}], "connection": {"outages": [1, {}]}})

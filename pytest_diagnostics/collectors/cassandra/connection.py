@@ -144,7 +144,7 @@ class Connection:
             _shut_down(cluster, self._quiet)
             refused = _refusal(exc)
             if refused is not None:
-                self._refused = RefusedError(f"{self.target} refuses user {self.target.user!r}: {refused}")
+                self._refused = RefusedError(f"{self.target} refuses {_who(self.target)}: {refused}")
                 raise self._refused from exc
             raise UnreachableError(f"{self.target}: {told(exc)}") from exc
         self._profile, self._retries = _asking()
@@ -357,6 +357,10 @@ def _disown(cluster: Cluster) -> None:
     from cassandra import cluster as driver
 
     getattr(driver, "_clusters_for_shutdown", set()).discard(cluster)
+
+
+def _who(target: Target) -> str:
+    return f"user {target.user!r}" if target.user else "whoever gives no user"
 
 
 def _refusal(exc: BaseException) -> str | None:

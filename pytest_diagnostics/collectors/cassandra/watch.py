@@ -249,7 +249,9 @@ class Watch:
                     self._outages[-1]["to"] = self._time(now)
                 reason = None
             elif not self._outages or self._outages[-1]["to"] is not None:
-                self._outages.append({"from": self._time(now), "to": None, "reason": reason})
+                self._outages.append({"from": self._time(now), "to": None, "reason": reason, "state": state})
+            elif state == REFUSED:  # it was silent at first
+                self._outages[-1].update(reason=reason, state=state)
             if state != self._state:
                 self._since = now
             self._state = state

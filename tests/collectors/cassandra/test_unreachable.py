@@ -158,6 +158,8 @@ def test_a_user_who_was_refused_is_not_tried_again_by_anybody(
         looker.stop()
         assert {connection["state"] for connection in found} == {"refused"}
         assert {connection["reason"] for connection in found} == {"bad credentials"}
+        told = [(outage["state"], outage["reason"]) for outage in outages(found[-1])]
+        assert told == [("refused", "bad credentials")]
 
     assert len(opened) == 1
 
