@@ -71,7 +71,7 @@ class Waiting:
         item = None
         for data in told.values():
             item = item or self._found(data)
-        if item is None or (item["state"] == "absent") or (item["state"] == "dropped" and not self._seen):
+        if item is None or (item["state"] == "dropped" and not self._seen):
             self._miss(told, now)
             return False
         topic = "views" if "view" in item else "indexes"
@@ -108,6 +108,10 @@ class Waiting:
         if reasons:
             self._last = reasons[0]
             return
+        left_out = max((_left_out(data) for data in told.values()), default=0)
+        if self._seen and left_out:
+            self._last = f"it may be among the {left_out:,} that are not listed"
+            return
         if self._seen:
             raise HopelessError(f"{self.name} was dropped while it was waited for")
         self._last = "there is no such view or index"
@@ -117,6 +121,12 @@ class Waiting:
 
 class HopelessError(Exception):
     """It will not be built by waiting; the message says why."""
+
+
+def _left_out(data: JsonValue) -> int:
+    """Return how many views or indexes a collector counted and did not list."""
+    found = data.get("left_out") if isinstance(data, dict) else None
+    return found if isinstance(found, int) else 0
 
 
 def _absence(name: str, data: JsonValue) -> tuple[str, bool] | None:

@@ -100,6 +100,25 @@ def test_what_was_seen_and_is_gone_was_dropped() -> None:
             look(waiting, *gone)
 
 
+def test_a_view_that_one_node_has_not_heard_of_is_there() -> None:
+    waiting = Waiting("ks.v", 0.0)
+    nodes = {"127.0.0.1": {"state": "building"}, "127.0.0.2": {"state": "absent"}}
+
+    assert not look(waiting, view("building"), now=0.0)
+    assert not look(waiting, view("absent", nodes=nodes), now=GRACE_SECONDS + 1.0)
+    assert "view ks.v was absent on 127.0.0.2" in waiting.timed_out(9.0)
+
+
+def test_what_a_large_cluster_does_not_list_was_not_dropped() -> None:
+    waiting = Waiting("ks.v", 0.0)
+    look(waiting, view("building"))
+
+    assert not look(waiting, view("failed", view="other"), left_out=900)
+    assert "900 that are not listed" in waiting.timed_out(9.0)
+    with pytest.raises(HopelessError, match="was dropped while it was waited for"):
+        look(waiting, view("dropped"), left_out=900)
+
+
 def test_an_outage_is_waited_out_and_a_refusal_is_not() -> None:
     waiting = Waiting("ks.v", 0.0)
     told: dict[str, Any] = {"views": None, "connection": {"state": "unreachable", "reason": "no answer",

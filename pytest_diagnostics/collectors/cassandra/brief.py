@@ -75,9 +75,9 @@ class Brief:
 
     def attend(self, name: str) -> None:
         """Have this one listed from now on, of a large cluster, too; some others that were are let go."""
-        self._attended.pop(name, None)
-        attended = {**self._attended, name: None}
-        self._attended = dict.fromkeys(list(attended)[-MOST_ATTENDED:])
+        # Another thread may be listing at this moment: what it looks into is not changed.
+        others = [other for other in self._attended if other != name]
+        self._attended = dict.fromkeys([*others, name][-MOST_ATTENDED:])
 
     def attends(self, name: str) -> bool:
         """Return whether this one is to be listed whatever its state."""
