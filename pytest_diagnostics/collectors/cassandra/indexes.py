@@ -41,6 +41,11 @@ COVERAGE_SECONDS = 10.0
 DROPPED_SECONDS, MOST_DROPPED = 60.0, 20
 #: So many indexes cannot all be listed: those that are built, and were before, are counted only.
 MANY = 300
+#: Why it is not known when an index was built first, by whether it is built.
+_NOT_SEEN = {
+    True: "it was built when it was first looked at",
+    False: "it was not seen built on every node yet",
+}
 
 
 class _Known:
@@ -51,7 +56,11 @@ class _Known:
         self.table: Name = (index.keyspace, index.table)
         self.nodes: dict[str, IndexOnNode] = {}
         self.progress = Progress()
+        self.was_seen_built = False
+        #: When it was first seen built on all nodes, and for how long it may have been so; None when that
+        #: was the first look that there was.
         self.first_seen_built: str | None = None
+        self.unsure_seconds: float | None = None
         self.dropped_at: float | None = None
 
     def on(self, address: str) -> IndexOnNode:
@@ -59,6 +68,15 @@ class _Known:
         if node is None:
             node = self.nodes[address] = IndexOnNode()
         return node
+
+    def note_built(self, moment: float, before: float | None, clock: SystemClock) -> None:
+        """Note that all nodes have it, as seen at a moment, and not at the look before, if there was one."""
+        if self.was_seen_built:
+            return
+        self.was_seen_built = True
+        if before is not None:
+            self.first_seen_built = str(clock.wall(moment).isoformat(timespec="milliseconds"))
+            self.unsure_seconds = round(moment - before, 3)
 
 
 class IndexesReader:
@@ -75,6 +93,8 @@ class IndexesReader:
         self._known: dict[Name, _Known] = {}
         #: Address -> whose tasks run there.
         self._owners: dict[str, Owners] = {}
+        #: When the look before this one was.
+        self._polled_at: float | None = None
         self._brief = Brief("indexes", lambda item: f"{item['keyspace']}.{item['index']}")
 
     def queries(self, moment: float) -> Sequence[Query]:
@@ -117,6 +137,7 @@ class IndexesReader:
         self._update(current, answers.moment, is_complete=not any(reply.truncated for reply in replies))
         behind = [index for index in current if index.kind == "view"]
         told, calm = self._read([index for index in current if index.kind != "view"], answers)
+        self._polled_at = answers.moment
         # ScyllaDB's indexes are views: the same tables tell of them.
         told += of_views(behind, self._views.read(answers)) if self._kind == "scylla" else []
         told += [_dropped(known) for known in self._known.values() if known.dropped_at is not None]
@@ -183,7 +204,9 @@ class IndexesReader:
                 look = known.on(address).look
                 verdict = look(index, each, tasks.get(name, ()), heard, shared=name in shared)
                 verdicts[address] = verdict, _on_node(verdict, index, each, heard)
-            items.append(_item(known, verdicts, answers.moment, self._clock))
+            if verdicts and all(verdict.state is State.BUILT for verdict, _ in verdicts.values()):
+                known.note_built(answers.moment, self._polled_at, self._clock)
+            items.append(_item(known, verdicts, answers.moment))
         return items, calm
 
 
@@ -217,7 +240,6 @@ def _item(
     known: _Known,
     verdicts: dict[str, tuple[Verdict, dict[str, object]]],
     moment: float,
-    clock: SystemClock,
 ) -> dict[str, object]:
     """Return one index of the whole cluster: as bad as its worst node, as far as the nodes' mean."""
     found = [verdict for verdict, _ in verdicts.values()]
@@ -226,8 +248,6 @@ def _item(
     percent = sum(percents) / len(percents) if percents and len(percents) == len(found) else None
     if state is State.BUILT:
         known.progress.forget()
-        if known.first_seen_built is None:
-            known.first_seen_built = str(clock.wall(moment).isoformat(timespec="milliseconds"))
     elif percent and state in (State.BUILDING, State.PENDING):
         percent = known.progress.add(moment, percent)
     elif state is State.FAILED:
@@ -243,6 +263,14 @@ def _item(
         reasons["queryable"] = "the server says so of storage-attached and of built indexes only"
     rate, eta = known.progress.rate_percent_per_second, known.progress.eta_seconds
     goes_on = state is State.BUILDING
+    for key, value in (("rate_percent_per_second", rate), ("eta_seconds", eta)):
+        if value is None or not goes_on:
+            reasons[key] = "it takes three different percentages" if goes_on else "it is not being built"
+    unsure = {}
+    if known.first_seen_built is not None:
+        unsure["first_seen_built_uncertainty_seconds"] = known.unsure_seconds
+    else:
+        reasons["first_seen_built"] = _NOT_SEEN[known.was_seen_built]
     return {
         **_names(known.index),
         "state": state.value,
@@ -251,6 +279,7 @@ def _item(
         "eta_seconds": round(eta, 1) if eta is not None and goes_on else None,
         "queryable": False if False in queryable else None if "queryable" in reasons else True,
         "first_seen_built": known.first_seen_built,
+        **unsure,
         "verdict": _sentence(state, {address: verdict for address, (verdict, _) in verdicts.items()}),
         "nodes": {address: told for address, (_, told) in verdicts.items()},
         "reasons": reasons,

@@ -114,6 +114,9 @@ def test_node_that_is_down_is_unknown_and_its_percentage_is_not_made_up() -> Non
     assert found["reasons"] == {
         "percent": "the node is down",
         "queryable": "the server says so of storage-attached and of built indexes only",
+        "rate_percent_per_second": "it is not being built",
+        "eta_seconds": "it is not being built",
+        "first_seen_built": "it was not seen built on every node yet",
     }
 
 

@@ -54,7 +54,23 @@ def test_legacy_build_from_pending_over_its_percents_to_built() -> None:
     assert (seen[3]["rate_percent_per_second"], seen[3]["eta_seconds"]) == (20.0, 2.5)
     assert seen[5]["eta_seconds"] is None
     assert seen[5]["first_seen_built"] is not None
+    assert seen[5]["first_seen_built_uncertainty_seconds"] == 1.0
     assert seen[0]["kind"] == "legacy"
+
+
+def test_when_an_index_was_built_before_the_first_look_is_not_known() -> None:
+    reading = Reading()
+
+    first = reading.look([index()], [], listed("ia"))["ia"]
+    again = reading.look([index()], [], listed("ia"))["ia"]
+
+    for item in (first, again):
+        assert (item["state"], item["first_seen_built"]) == ("built", None)
+        assert item["reasons"] == {
+            "rate_percent_per_second": "it is not being built",
+            "eta_seconds": "it is not being built",
+            "first_seen_built": "it was built when it was first looked at",
+        }
 
 
 @pytest.mark.parametrize("gossip_code", [None, 1])
