@@ -153,7 +153,7 @@ class Diagnostics:
         try:
             problem = self._waited(name, timeout)
         except ConfigurationError as exc:
-            raise pytest.UsageError(f"diagnostics.wait_until_built: {exc}") from exc
+            raise pytest.UsageError(f"diagnostics.wait_until_built: {exc}") from None
         if problem:
             pytest.fail(f"diagnostics.wait_until_built: {problem}", pytrace=False)
 

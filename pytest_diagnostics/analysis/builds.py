@@ -184,9 +184,21 @@ def run_lines(builds: Iterable[Build], gaps: Iterable[Gap]) -> list[str]:
     for build in builds:
         if build["state"] not in _WELL:
             why = _because(build["verdict"] or "")
-            told.append(f"{build['kind']} {build['name']} {_verb(build['state'])} at the end{why}")
+            # "Looked at at the end" would be no English either.
+            when = f" in the end{_last_known(build)}" if build["state"] == UNKNOWN else " at the end"
+            told.append(f"{build['kind']} {build['name']} {_verb(build['state'])}{when}{why}")
     told += [gap["detail"] for gap in gaps if gap["kind"] == UNREACHABLE]
     return told
+
+
+def _last_known(build: Build) -> str:
+    """Return ", it was building before, at 7 %": how a build was when it was looked at last."""
+    known = [step for step in build["steps"] if step["state"] != UNKNOWN]
+    if not known:
+        return ""
+    state, percent = known[-1]["state"], known[-1]["percent"]
+    far = "" if percent is None or state == BUILT else f", at {_whole(percent)} %"
+    return f", it was {state} before{far}"
 
 
 def _of_connection(connection: Mapping[str, JsonValue]) -> list[str]:

@@ -84,6 +84,16 @@ def test_a_summary_without_builds_is_of_an_older_version_and_renders(summary: Su
     assert page(found).builds.rows == []
 
 
+def test_the_terminal_tells_how_a_build_was_when_it_was_looked_at_last(summary: Summaries) -> None:
+    found = summary([])
+    steps = (1.0, "building", 7.4), (2.0, "unknown", 7.4)
+    found["builds"] = [build("ks.c", *steps, end=9.0)]
+
+    told = [row for row in lines(found, show="failed", quiet=False, report=None) if row.startswith("builds")]
+
+    assert told == ["builds  view ks.c could not be looked at in the end, it was building before, at 7 %"]
+
+
 def test_the_terminal_tells_what_was_not_built_at_the_end_and_outages(summary: Summaries) -> None:
     found = summary([])
     found["builds"] = [BUILT, BROKEN]

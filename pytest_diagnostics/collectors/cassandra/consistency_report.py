@@ -124,6 +124,7 @@ class ConsistencyReport:
 
     def assert_consistent(self) -> None:
         """Raise AssertionError, with the rows that are wrong, unless nothing is."""
+        __tracebackhide__ = True
         if not self.is_consistent:
             raise AssertionError(str(self))
 

@@ -35,7 +35,8 @@ def _words(exc: object) -> str:
     errors = getattr(exc, "errors", None)
     if type(exc).__name__ == "OperationTimedOut" and not isinstance(errors, Mapping):
         return str(errors or "no answer in time")  # its own words are "errors=None, last_host=None"
-    return str(exc) or type(exc).__name__
+    # Of a port at which nobody listens, the driver says the address, which is told already, once more.
+    return str(exc).rpartition("Last error: ")[2] or type(exc).__name__
 
 
 def is_unavailable(error: str | None) -> bool:
