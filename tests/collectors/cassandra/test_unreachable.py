@@ -74,7 +74,7 @@ def test_a_refused_port_is_told_at_once(refusing: Target) -> None:
     connection = Connection(refusing)
     began = time.monotonic()
 
-    with pytest.raises(UnreachableError, match=r"127\.0\.2\.1 port \d+: connection: [\d.:]+ Connection refused$"):
+    with pytest.raises(UnreachableError, match=r"port \d+: connection: [\d.:]+ Connection refused$"):
         connection.open()
 
     assert time.monotonic() - began < SLACK
