@@ -112,7 +112,7 @@ def java_flags(version: str, library: Path, base: Path) -> list[str]:
         "-Dcassandra.consistent.rangemovement=false",
         "-Dcassandra.ring_delay_ms=2000",
         "-Dcassandra.skip_wait_for_gossip_to_settle=0",
-        # What a row of a memtable costs is measured with so many rows: 100,000 take 1.4 s of CPU of each start.
+        # So many rows are made to measure what one costs: 100,000 take 1.4 s of CPU of each start.
         "-Dcassandra.memtable_row_overhead_computation_step=1000",
         # Tried again after as long while another node is down: with 0 it spins, and fills the log.
         "-Dcassandra.superuser_setup_delay_ms=200",
