@@ -112,6 +112,7 @@ class ViewConsistencyCheck:
         finally:
             reader.close()
         seconds = self._clock.monotonic() - began
+        wrong, not_judged = sum(found.counts.values()), found.unjudged + found.unsettled + found.undecided
         return ConsistencyReport(
             keyspace=self._keyspace,
             view=self._view,
@@ -124,7 +125,7 @@ class ViewConsistencyCheck:
             sample=self._sample,
             max_seconds=self._max_seconds,
             cut_short=compared.cut_short,
-            bound=Bound.of(sum(found.counts.values()), compared.size, found.unjudged),
+            bound=Bound.of(wrong, compared.size, not_judged, checked=compared.rows),
             suspects=found.suspects,
             unsettled=found.unsettled,
             undecided=found.undecided,

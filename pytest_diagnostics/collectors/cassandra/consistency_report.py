@@ -25,23 +25,29 @@ CONFIDENCE = 0.95
 class Bound:
     """How many rows may be wrong at most, by what was seen."""
 
-    #: The largest share of the rows, 0 to 1, that may be wrong; 0 when every row was compared.
+    #: The largest share of the rows, 0 to 1, that may be wrong; when every row was compared, besides those
+    #: that are.
     share: float
     sentence: str
 
     @classmethod
-    def of(cls, wrong: int, sampled: int | None, unjudged: int = 0) -> Bound:
+    def of(cls, wrong: int, sampled: int | None, not_judged: int = 0, *, checked: int = 0) -> Bound:
         """Return the bound at 95 % of a sample; ``sampled`` is None when every row was compared.
 
-        ``unjudged`` rows may be wrong: they seemed so, and there was no time to look again.
+        ``checked`` is how many those were. ``not_judged`` rows may be wrong: they seemed so, and it is not
+        known whether they are.
         """
-        if sampled is None and not unjudged:
-            return cls(0.0, "every row was compared: none but those reported is wrong")
+        if sampled is None:
+            told = "every row was compared: none but those reported is wrong"
+            if not not_judged:
+                return cls(0.0, told)
+            share = min(1.0, not_judged / max(checked, 1))
+            return cls(share, f"{told}, except perhaps {not_judged:,} not judged")
         if not sampled:
             return cls(1.0, "there was no row to compare, or no time: nothing is known")
-        share = min(1.0, most_expected(wrong + unjudged) / sampled)
+        share = min(1.0, most_expected(wrong + not_judged) / sampled)
         found = "none" if wrong == 0 else f"{wrong:,}"
-        left = f", {unjudged:,} not judged" if unjudged else ""
+        left = f", {not_judged:,} not judged" if not_judged else ""
         return cls(
             share,
             f"{found} of {sampled:,} sampled rows wrong{left}: at 95 % confidence at most {share:.2%} of all "
@@ -153,10 +159,17 @@ class ConsistencyReport:
             "rows_per_second": round(self.rows_per_second, 1),
         }
 
+    @property
+    def _said(self) -> str:
+        if not self.is_consistent:
+            return "does not say"
+        if self.bound.share >= 1.0:
+            return "is not known to say"
+        return "seems to say" if self.unjudged or self.unsettled or self.undecided else "says"
+
     def __str__(self) -> str:
-        said = "says" if self.is_consistent else "does not say"
         lines = [
-            f"view {self.keyspace}.{self.view} {said} what its base table says "
+            f"view {self.keyspace}.{self.view} {self._said} what its base table says "
             f"({self.keyspace}.{self.base}, {self.mode} check, "
             f"{self.counts['checked']:,} rows, read at {self.consistency}: {self.consistency_reason})"
         ]

@@ -99,17 +99,16 @@ class Sample:
         theirs.looked_up(suspects.of_view(theirs.rows, ghosts_only=False))
         self._tell("settling", 0.0, reader)
         limit(1.0)
-        are_judged = suspects.settle()
+        suspects.settle()
         self._tell("settling", 100.0, reader)
-        return self._compared(ours, theirs, are_judged=are_judged)
+        return self._compared(ours, theirs)
 
-    def _compared(self, ours: _Side, theirs: _Side, *, are_judged: bool) -> Compared:
+    def _compared(self, ours: _Side, theirs: _Side) -> Compared:
         cut_short = ours.cut_short or theirs.cut_short
         if ours.is_all and theirs.is_all:
             keys = {row[: self._plan.key_width] for row in ours.rows}
             besides = sum(row[: self._plan.key_width] not in keys for row in theirs.rows)
-            rows = ours.compared + besides
-            return Compared(rows, None if are_judged else rows, cut_short)
+            return Compared(ours.compared + besides, None, cut_short)
         size = min(side.compared for side in (ours, theirs) if not side.is_all)
         return Compared(ours.compared + theirs.compared, size, cut_short)
 

@@ -106,14 +106,10 @@ class Suspects:
             self._look_again(self._settling_ghosts())
         return done
 
-    def settle(self) -> bool:
-        """Look at all suspects again until it is certain what is the matter with each.
-
-        Returns whether there was time for that.
-        """
+    def settle(self) -> None:
+        """Look at all suspects again until it is certain what is the matter with each, or time is up."""
         self._leave_out()
         self._look_again(self._settling_rows(), self._settling_ghosts())
-        return self._found.unjudged == 0
 
     # -- again and again
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import datetime, timezone
 from decimal import Decimal
 
@@ -73,6 +74,26 @@ def test_bound_of_a_full_check_of_nothing_and_of_all() -> None:
     assert Bound.of(10, 10).share == 1.0
 
 
+def test_all_rows_were_compared_and_some_not_judged() -> None:
+    bound = Bound.of(3, None, 5, checked=100)
+
+    assert bound.share == 0.05
+    assert bound.sentence == (
+        "every row was compared: none but those reported is wrong, except perhaps 5 not judged"
+    )
+
+
+def test_first_line_promises_no_more_than_was_found() -> None:
+    clean = replace(report(), unsettled=0)
+
+    assert str(clean).startswith("view ks.by_email says what its base table says")
+    for more in (replace(clean, unsettled=1), replace(clean, undecided=1), replace(clean, unjudged=1)):
+        assert str(more).startswith("view ks.by_email seems to say what its base table says")
+    nothing = replace(clean, bound=Bound.of(0, 0))
+    assert str(nothing).startswith("view ks.by_email is not known to say what its base table says")
+    assert str(replace(report(1), unsettled=1)).startswith("view ks.by_email does not say what")
+
+
 def test_clean_report_asserts_nothing_and_is_json() -> None:
     clean = report()
 
@@ -81,7 +102,7 @@ def test_clean_report_asserts_nothing_and_is_json() -> None:
     told = json.loads(json.dumps(clean.as_dict(), allow_nan=False))
     assert told["counts"] == {"checked": 4_000, "missing": 0, "ghost": 0, "differs": 0}
     assert told["bound"]["share"] == pytest.approx(0.0015, rel=0.01)
-    assert "view ks.by_email says what its base table says" in str(clean)
+    assert "view ks.by_email seems to say what its base table says" in str(clean)
     assert "2 rows went on changing while they were looked at: not judged" in str(clean)
 
 
