@@ -30,6 +30,9 @@ MOST_ENTRIES = 40
 #: Longer texts, which are the server's error messages, are cut.
 MOST_CHARACTERS = 300
 
+#: In these states nothing more becomes of a view or an index.
+_OVER = frozenset({State.BUILT.value, State.DROPPED.value})
+
 Item = Mapping[str, object]
 
 
@@ -72,6 +75,8 @@ class Brief:
         self._is_first = True
         #: Names that are to be listed whatever their state, the latest last.
         self._attended: dict[str, None] = {}
+        #: Names that were listed last as not built, nor dropped: how each ended is to be listed, too.
+        self._open: frozenset[str] = frozenset()
 
     def attend(self, name: str) -> None:
         """Have this one listed from now on, of a large cluster, too; some others that were are let go."""
@@ -80,8 +85,8 @@ class Brief:
         self._attended = dict.fromkeys([*others, name][-MOST_ATTENDED:])
 
     def attends(self, name: str) -> bool:
-        """Return whether this one is to be listed whatever its state."""
-        return name in self._attended
+        """Return whether this one is to be listed though it is built."""
+        return name in self._attended or name in self._open
 
     def shorten(
         self, result: Mapping[str, object], calm: Mapping[str, str] | None = None
@@ -115,9 +120,11 @@ class Brief:
         # Room for the counts of every state, and for the digest.
         room = json_bytes(rest) + 1024
         if not calm and room + json_bytes(items, SMALL_BYTES - room) <= SMALL_BYTES:
+            self._note_told(states, states)
             return {**rest, self._topic: [dict(item) for item in items], **counts}
         listed = self._chosen(items, set() if is_first else changed, MOST_BYTES - room)
         names = {self._name(item) for item in listed}
+        self._note_told(names, states)
         left_out = {name: state for name, state in states.items() if name not in names}
         counts["left_out"] = len(left_out)
         counts["left_out_states"] = _counted(left_out.values())
@@ -125,14 +132,17 @@ class Brief:
         return {**rest, self._topic: listed, **counts}
 
     def _chosen(self, items: Iterable[Item], changed: set[str], room: int) -> list[dict[str, object]]:
-        """Return what is worth its room: the worst first, and of the equally bad those that changed."""
+        """Return what is worth its room: the worst first, and of the equally bad those that changed.
+
+        What somebody waits for, and what has come to its end since it was listed, has its room before them.
+        """
         ranked = []
         for item in items:
             badness, name = State(str(item["state"])).badness, self._name(item)
-            is_attended = name in self._attended
-            if badness or name in changed or is_attended:
-                ranked.append((not is_attended, -badness, name not in changed, name, item))
-        ranked.sort(key=lambda one: one[:4])
+            is_attended, is_over = name in self._attended, name in self._open and item["state"] in _OVER
+            if badness or name in changed or is_attended or is_over:
+                ranked.append((not is_attended, not is_over, -badness, name not in changed, name, item))
+        ranked.sort(key=lambda one: one[:5])
         listed = []
         for *_, item in ranked[:MOST_LISTED]:
             short = _shortened_item(item)
@@ -141,6 +151,12 @@ class Brief:
                 room -= size
                 listed.append(short)
         return listed
+
+    def _note_told(self, names: Iterable[str], states: Mapping[str, str]) -> None:
+        """Remember what is listed while it is not over; what was and is gone altogether is forgotten."""
+        told = set(names)
+        unlisted = {name for name in self._open if name not in told and name in states}
+        self._open = frozenset(unlisted | {name for name in told if states[name] not in _OVER})
 
 
 def digest(states: Mapping[str, str]) -> str:

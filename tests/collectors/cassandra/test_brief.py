@@ -56,6 +56,13 @@ def brief() -> Brief:
     return Brief("views", lambda item: f"{item['keyspace']}.{item['view']}")
 
 
+def listed(told: dict[str, object]) -> dict[str, dict[str, object]]:
+    """Return by name the views that a result has."""
+    views = told["views"]
+    assert isinstance(views, list)
+    return {str(item["view"]): item for item in views}
+
+
 def result(views: list[dict[str, object]], **more: object) -> dict[str, object]:
     return {"server": {"kind": "cassandra"}, "views": views, "nodes": {}, "errors": {}, **more}
 
@@ -161,6 +168,33 @@ def test_what_somebody_waits_for_is_listed_before_anything_else() -> None:
     for number in range(MOST_ATTENDED):
         shortener.attend(f"ks.v{number:04}")
     assert "v4000" not in names(shortener.shorten(result(views)))
+
+
+def test_the_end_of_what_was_listed_is_listed_before_those_that_are_still_waiting() -> None:
+    shortener = brief()
+    waiting = {f"v{number:03}": view(f"v{number:03}", "pending") for number in range(300)}
+    shortener.shorten(result(list(waiting.values())))
+
+    waiting["v000"] = view("v000")
+    told = listed(shortener.shorten(result(list(waiting.values()))))
+
+    assert told["v000"]["state"] == "built"
+    assert "v000" not in listed(shortener.shorten(result(list(waiting.values()))))
+
+
+def test_the_end_that_had_no_room_is_listed_when_it_has() -> None:
+    shortener = brief()
+    views = {f"v{number:03}": view(f"v{number:03}", "building") for number in range(300)}
+    shortener.shorten(result(list(views.values())))
+    for number in range(MOST_ATTENDED):
+        shortener.attend(f"ks.v{200 + number}")
+
+    ended: set[str] = set()
+    views = {name: view(name) for name in views}
+    for _ in range(2):
+        ended |= set(listed(shortener.shorten(result(list(views.values())))))
+
+    assert ended >= {f"v{number:03}" for number in range(MOST_LISTED)}
 
 
 def test_what_is_gone_counts_as_a_change() -> None:
