@@ -34,17 +34,19 @@ class Present(NamedTuple):
 class Rare(NamedTuple):
     """What changes seldom, unparsed."""
 
-    schedstat: Raw
     child_pids: Raw
     cpu_stat: Raw
     oom: Raw
 
 
 class LinuxEdge(NamedTuple):
-    """What was read at one moment, unparsed."""
+    """What was read at one moment, mostly unparsed."""
 
     wall_ns: int
     cpu_ns: int
+    #: What the thread ran, and how long it waited for a CPU, up to this moment.
+    thread_ns: int
+    waited_ns: Count
     own: resource.struct_rusage
     children: resource.struct_rusage
     present: Present
@@ -79,29 +81,20 @@ def figures(first: LinuxEdge, last: LinuxEdge) -> tuple[Usage, dict[str, str]]:
     reasons: dict[str, str] = {}
     for parse in (_io, _memory, _counts):
         parse(first.present, last.present, usage, reasons)
-    for parse_rare in (_cpu_wait, _children, _cgroup):
+    _cpu_wait(first, last, usage, reasons)
+    for parse_rare in (_children, _cgroup):
         parse_rare(first.rare, last.rare, usage, reasons)
     return usage, reasons
 
 
-def _cpu_wait(first: Rare, last: Rare, usage: Usage, reasons: dict[str, str]) -> None:
-    if isinstance(first.schedstat, str) or isinstance(last.schedstat, str):
-        reasons["cpu_wait_seconds"] = _why(first.schedstat, last.schedstat)
+def _cpu_wait(first: LinuxEdge, last: LinuxEdge, usage: Usage, reasons: dict[str, str]) -> None:
+    was, now = first.waited_ns, last.waited_ns
+    if isinstance(was, str) or isinstance(now, str):
+        reasons["cpu_wait_seconds"] = _why(was, now)
         return
-    was, now = _waited_ns(first.schedstat), _waited_ns(last.schedstat)
-    if was is None or now is None:
-        reasons["cpu_wait_seconds"] = "/proc/thread-self/schedstat has no second number"
-        return
-    usage["cpu_wait_seconds"] = (now - was) / 1e9
-
-
-# Mostly nothing has happened: then one content is parsed a run.
-@lru_cache(maxsize=4)
-def _waited_ns(schedstat: bytes) -> int | None:
-    try:
-        return int(schedstat.split()[1])
-    except (IndexError, ValueError):
-        return None
+    # A switch between a clock and the look at it is not seen; but who runs does not wait.
+    idle_ns = last.wall_ns - first.wall_ns - (last.thread_ns - first.thread_ns)
+    usage["cpu_wait_seconds"] = max(0, min(now - was, idle_ns)) / 1e9
 
 
 def _io(first: Present, last: Present, usage: Usage, reasons: dict[str, str]) -> None:

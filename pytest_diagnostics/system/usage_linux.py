@@ -16,9 +16,8 @@ from .edges import Count, LinuxEdge, Present, Rare, Raw, figures, rss_of
 from .procfs import ACCOUNT, Files, KeptFile, reason_of
 from .tree import Children
 from .usage import NO_PEAK, Edge, PeakKind, Window, Windows, missing
+from .waits import Switches, Waits
 
-#: Process, thread, and how often the process' threads gave up a CPU or were taken off one.
-Switches = tuple[int, int, int, int]
 #: Process, its threads, its faults and waits, and the faults of the children that it reaped.
 Births = tuple[int, "int | str", int, int, int]
 
@@ -42,6 +41,7 @@ class LinuxUsageReader:
     _getrusage = staticmethod(resource.getrusage)
     _MONOTONIC: ClassVar[int] = time.CLOCK_MONOTONIC
     _CPU: ClassVar[int] = time.CLOCK_PROCESS_CPUTIME_ID
+    _THREAD_CPU: ClassVar[int] = time.CLOCK_THREAD_CPUTIME_ID
     _SELF: ClassVar[int] = resource.RUSAGE_SELF
     _CHILDREN: ClassVar[int] = resource.RUSAGE_CHILDREN
     #: How long what no count of the process vouches for is taken for unchanged.
@@ -53,20 +53,19 @@ class LinuxUsageReader:
         """Open every source once; those that this system does not have are not tried again."""
         self._windows = Windows()
         self._pid = self._getpid()
-        self._thread = self._get_ident()
         self._peak_reason = NO_PEAK.get(peak_kind)
         self._owner = peak.owner()
         if self._peak_reason is None:
             self._peak_reason = self._owner.unavailable()
         #: What changes seldom, and what stood where when it was read: while that stands still, so does it.
-        self._rare = Rare("never read", "never read", "never read", "never read")
-        self._waited_at: Switches | None = None
+        self._rare = Rare("never read", "never read", "never read")
         self._throttled_at: Switches | None = None
         self._throttled_ns = 0
         self._children_at: Births | None = None
         self._children_ns = 0
         self._kept: list[KeptFile] = []
-        self._schedstat = self._source("/proc/thread-self/schedstat")
+        schedstat = self._source("/proc/thread-self/schedstat", notice_fork=True)
+        self._waits = Waits(lambda: self._read(schedstat))
         self._io = self._source("/proc/self/io", b"rchar: ")
         self._statm = self._source("/proc/self/statm")
         self._children = Children("/proc/self")
@@ -138,11 +137,18 @@ class LinuxUsageReader:
 
     def _closing_edge(self) -> LinuxEdge:
         """Read the clocks first, so that reading the rest is not charged to what ends."""
-        wall_ns, cpu_ns = self._clock_ns(self._MONOTONIC), self._clock_ns(self._CPU)
+        clock_ns = self._clock_ns
+        # The CPU's clock inside the wall's: of one thread, no more is worked than passes.
+        cpu_ns, wall_ns, thread_ns = (
+            clock_ns(self._CPU),
+            clock_ns(self._MONOTONIC),
+            clock_ns(self._THREAD_CPU),
+        )
         own, children = self._getrusage(self._SELF), self._getrusage(self._CHILDREN)
+        waited_ns = self._waits.until(own, wall_ns, thread_ns)
         present = self._present()
         rare = self._read_rare(wall_ns, own, children, present)
-        return LinuxEdge(wall_ns, cpu_ns, own, children, present, rare)
+        return LinuxEdge(wall_ns, cpu_ns, thread_ns, waited_ns, own, children, present, rare)
 
     def _opening_edge(self, window: Window) -> LinuxEdge:
         """Read the clocks last."""
@@ -152,9 +158,15 @@ class LinuxUsageReader:
         rare = self._read_rare(self._clock_ns(self._MONOTONIC), own, children, present)
         reset = self._peak_reason is None and self._open_peak(window, own.ru_maxrss, present.statm)
         if reset or rare is not was:
-            own, children = self._getrusage(self._SELF), self._getrusage(self._CHILDREN)
-        cpu_ns, wall_ns = self._clock_ns(self._CPU), self._clock_ns(self._MONOTONIC)
-        return LinuxEdge(wall_ns, cpu_ns, own, children, present, rare)
+            children = self._getrusage(self._CHILDREN)
+        waited_ns, own = self._waits.before()
+        clock_ns = self._clock_ns
+        thread_ns, wall_ns, cpu_ns = (
+            clock_ns(self._THREAD_CPU),
+            clock_ns(self._MONOTONIC),
+            clock_ns(self._CPU),
+        )
+        return LinuxEdge(wall_ns, cpu_ns, thread_ns, waited_ns, own, children, present, rare)
 
     def _open_peak(self, window: Window, maxrss: int, statm: Raw) -> bool:
         """Begin the interval of a window's peak; return whether the mark had to be reset for it."""
@@ -170,29 +182,25 @@ class LinuxUsageReader:
     ) -> Rare:
         """Return what changes seldom, and read of it what may have changed.
 
-        What vouches for it was read before it. A thread waits for a CPU only when it was taken off one. A
-        process that starts another one faults a page in (fork) or waits for it (vfork, posix_spawn); one that
-        reaps a child is charged with its faults. A throttled process is away for longer than _FRESH_NS; what
-        other processes of the cgroup make it count may come at any moment.
+        What vouches for it was read before it. A process that starts another one faults a page in (fork) or
+        waits for it (vfork, posix_spawn); one that reaps a child is charged with its faults. A throttled
+        process is away for longer than _FRESH_NS; what other processes of the cgroup make it count may come
+        at any moment.
         """
         faults, waits = own.ru_minflt, own.ru_nvcsw
         counts = faults > 0 < waits  # some sandboxes count nothing
         switches = (present.pid, present.thread, waits, own.ru_nivcsw)
         births = (present.pid, present.threads, faults, waits, children.ru_minflt)
-        schedstat, child_pids, cpu_stat, oom = rare = self._rare
-        if self._waited_at != switches or not counts:
-            own_thread = present.thread == self._thread
-            schedstat = self._read(self._schedstat) if own_thread else "read on another thread"
-            self._waited_at = switches
+        child_pids, cpu_stat, oom = rare = self._rare
         if self._children_at != births or wall_ns - self._children_ns >= self._FRESH_NS or not counts:
             child_pids = self._child_pids(present.threads)
             self._children_at, self._children_ns = births, wall_ns
         if self._throttled_at != switches or wall_ns - self._throttled_ns >= self._FRESH_NS or not counts:
             cpu_stat, oom = self._read(self._cpu_stat), self._read(self._oom)
             self._throttled_at, self._throttled_ns = switches, wall_ns
-        elif schedstat is rare.schedstat and child_pids is rare.child_pids:
+        elif child_pids is rare.child_pids:
             return rare
-        rare = self._rare = Rare(schedstat, child_pids, cpu_stat, oom)
+        rare = self._rare = Rare(child_pids, cpu_stat, oom)
         return rare
 
     def _present(self) -> Present:
@@ -261,11 +269,14 @@ class LinuxUsageReader:
             return _Nothing(reason_of(exc)), _Nothing(reason_of(exc))
         return self._source(cpu_stat, cgroup.throttling_prefix()), self._source(oom, cgroup.oom_prefix())
 
-    def _source(self, path: str, prefix: bytes = b"") -> KeptFile | _Nothing:
-        """Return a kept file, or the lasting reason why there is none. EMFILE and the like may pass."""
+    def _source(self, path: str, prefix: bytes = b"", *, notice_fork: bool = False) -> KeptFile | _Nothing:
+        """Return a kept file, or the lasting reason why there is none. EMFILE and the like may pass.
+
+        Of most of them this reader itself notices a fork, with each edge.
+        """
         if not path.startswith("/"):
             return _Nothing(path)
-        file = KeptFile(path, prefix, notice_fork=False)
+        file = KeptFile(path, prefix, notice_fork=notice_fork)
         try:
             file.read()
         except (UnavailableError, PermissionError) as exc:
