@@ -19,7 +19,7 @@ from .login import Login, Provider, refusal
 from .polling import REQUEST_SECONDS, Poller
 from .queries import Answers, Node, Query, Ring, Row
 from .quiet import Quiet
-from .target import Target
+from .target import Target, refuse_no_session
 
 if TYPE_CHECKING:
     from cassandra.cluster import Cluster, ExecutionProfile, ResponseFuture, Session
@@ -95,6 +95,8 @@ class Connection:
         """Remember where to connect, or whose session to use; nothing is opened yet."""
         if (target is None) == (session is None):
             raise ConfigurationError("give a target or a session, one of them")
+        if session is not None:
+            refuse_no_session(session)
         self.target = target
         self._given = cast("Session | None", session)
         self._session = self._given

@@ -20,6 +20,7 @@ from .consistency_digests import RawRow
 from .consistency_plan import LEVELS
 from .levels import told
 from .queries import SYSTEM_KEYSPACES
+from .target import refuse_no_session
 
 #: A statement that is prepared, of the driver's own class.
 Statement = Any
@@ -89,6 +90,7 @@ class Reader:
 
     def __init__(self, session: Any, rows_per_second: float | None) -> None:
         """Open a session of our own on the cluster of ``session``; ``close`` ends it."""
+        refuse_no_session(session)
         self.level = "ONE"
         self.rows_read = 0
         #: When there is no time left for more, on CLOCK_MONOTONIC; None: there is as much as it takes.

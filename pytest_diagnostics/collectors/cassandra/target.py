@@ -130,6 +130,14 @@ class Target:
         return f"{', '.join(self.contact_points)} port {self.port}"
 
 
+def refuse_no_session(session: object) -> None:
+    """Raise ConfigurationError for what cannot be a live session of the driver, such as a Cluster."""
+    if not hasattr(session, "cluster"):
+        raise ConfigurationError(
+            f"{type(session).__name__!r} is no session of the driver; give what Cluster.connect() returns"
+        )
+
+
 def _host_and_port(word: str, source: str) -> tuple[str, int]:
     if word.startswith("["):  # an IPv6 address with a port
         host, _, rest = word[1:].partition("]")

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import pytest
 
+from pytest_diagnostics import MVDiagnosticCollector, ViewConsistencyCheck
 from pytest_diagnostics.collectors.cassandra import watch as watching
 from pytest_diagnostics.collectors.cassandra.connection import (
     CLOSE_SECONDS,
@@ -214,3 +215,17 @@ def test_a_collector_without_a_cluster_says_what_to_give() -> None:
     assert Looker().probe() == "no database was named; give --diagnostics-cassandra=HOST[:PORT],..."
     with pytest.raises(ConfigurationError, match="a target or a session"):
         Looker(Target(("h",)), session=object())
+
+
+def test_what_is_no_session_is_refused_with_the_remedy() -> None:
+    """A Cluster in place of its session is what is easily given by mistake."""
+    from cassandra.cluster import Cluster
+
+    cluster = Cluster(["127.0.2.1"])
+    try:
+        with pytest.raises(ConfigurationError, match=r"'Cluster' is no session of the driver; give what"):
+            MVDiagnosticCollector(cluster).collect()
+        with pytest.raises(ConfigurationError, match=r"'Cluster' is no session of the driver; give what"):
+            ViewConsistencyCheck(cluster, "ks", "v").run()
+    finally:
+        cluster.shutdown()
