@@ -172,7 +172,8 @@ def _detail(kind: str, details: Fields, length: float) -> str:
 
     def told(key: str) -> str:
         value = number(details, key)
-        return "an unknown time" if value is None else span(value)
+        # The scheduler counts a wait when it is over, however long ago it began, and a quota every CPU's.
+        return "an unknown time" if value is None else span(min(value, length))
 
     if kind == "clock_step":
         return f"the wall clock moved by {number(details, 'step_seconds') or 0.0:+.3g} s"

@@ -44,7 +44,7 @@ def gap_of(recorded: Recorded, source: str) -> Gap:
             "throttled",
             {"throttled_seconds": 3.5},
             2.0,
-            "the CPU quota of its cgroup kept the pytest process from running for 3.5 s of 2 s (cpu.stat)",
+            "the CPU quota of its cgroup kept the pytest process from running for 2 s of 2 s (cpu.stat)",
         ),
         (
             "gil",

@@ -105,7 +105,8 @@ def test_python_warns_of_a_fork_beside_our_thread(differential: Differential) ->
         """
     )
     assert differential.run(on=False).code == 1
-    assert differential.run(on=True).code == 0
+    assert differential.run(on=True).code == 1
+    assert differential.run("--diagnostics-recorder=thread", on=True).code == 0
 
 
 def test_a_timeout_shows_our_stack_beside_those_of_the_test(differential: Differential) -> None:
