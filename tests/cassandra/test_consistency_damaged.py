@@ -60,8 +60,9 @@ def damaged(cassandra: Server) -> Cluster:
     node = cassandra.nodes[0]
     with cassandra.session() as session:
         insert = replicated(session, "bad", "by_email")
-        for number in range(1_000):
-            session.execute(insert, (number, f"old{number}@example.org", 0))
+        prepared = session.prepare(insert.replace("%s", "?"))
+        old = [(number, f"old{number}@example.org", 0) for number in range(1_000)]
+        execute_concurrent_with_args(session, prepared, old, concurrency=16)
         node.nodetool("flush", "bad")
         for number in range(50):
             session.execute(insert, (2_000 + number, f"new{number}@example.org", 0))
