@@ -12,14 +12,17 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
+# Loaded out here once: pytester drops what a run in this process imports, and would import it anew each time.
+from pytest_diagnostics import fixtures, rendering, session  # noqa: F401
 from pytest_diagnostics.recorder.launch import started
+from tests.plugin.forking import Forks
 
 if TYPE_CHECKING:
     from pytest_diagnostics.analysis.schema import Attempt, CollectorState, Phase, Summary
@@ -141,8 +144,10 @@ class Ran:
 class Differential:
     """A directory of test files that is run with and without diagnostics."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, forks: Forks | None = None) -> None:
         self.path = path
+        #: What forks runs that are as any other; without it each is a new interpreter.
+        self.forks = forks
         self.directory = path / "pytest-diagnostics"
         #: Entry points of other plugins to load; only named ones are, which makes runs short.
         self.plugins: tuple[str, ...] = ()
@@ -164,10 +169,14 @@ class Differential:
 
     def command(self, *args: str, on: bool) -> list[str]:
         """Return the command line of a run."""
+        python = [*self.wrapper, sys.executable, *self.python]
+        return [*python, "-m", "pytest", *self.arguments(*args, on=on)]
+
+    def arguments(self, *args: str, on: bool) -> list[str]:
+        """Return what pytest is told in a run."""
         options = ["--diagnostics", *self.diagnostics] if on else []
         plugins = [f"-p{name}" for name in ("pytest_diagnostics.plugin", *self.plugins, "witness")]
-        python = [*self.wrapper, sys.executable, *self.python]
-        return [*python, "-m", "pytest", "-pno:cacheprovider", *plugins, *options, *args]
+        return ["-pno:cacheprovider", *plugins, *options, *args]
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a run."""
@@ -199,15 +208,19 @@ class Differential:
         if not self.keeps_directory:
             self.clear()
         self._witness.unlink(missing_ok=True)
-        ended = subprocess.run(
-            self.command(*args, on=on),
-            cwd=self.path,
-            env=self.environment(),
-            input=self.stdin,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
+        env = self.environment()
+        if self.forks is not None and not (self.python or self.wrapper or self.stdin or self.env):
+            ended = self.forks.run(self.arguments(*args, on=on), self.path, env, timeout)
+        else:
+            ended = subprocess.run(
+                self.command(*args, on=on),
+                cwd=self.path,
+                env=env,
+                input=self.stdin,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+            )
         out, err = (data.decode("utf-8", "backslashreplace") for data in (ended.stdout, ended.stderr))
         return self.ran(ended.returncode, out, err)
 
@@ -244,16 +257,29 @@ def _ordered(told: Sequence[list[object]], with_output: bool) -> list[list[objec
     return ordered if with_output else [line[:-1] if line[1] == "report" else line for line in ordered]
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks | None]:
+    """What runs are forked from, where that can be."""
+    if sys.platform != "linux":
+        yield None
+        return
+    made = Forks()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def differential(tmp_path: Path) -> Differential:
+def differential(tmp_path: Path, forks: Forks | None) -> Differential:
     """A directory for runs without and with diagnostics."""
-    return Differential(tmp_path)
+    return Differential(tmp_path, forks)
 
 
 @pytest.fixture(scope="session")
-def new_differential(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Differential]:
+def new_differential(
+    tmp_path_factory: pytest.TempPathFactory, forks: Forks | None
+) -> Callable[[], Differential]:
     """Make directories for runs that several tests look at."""
-    return lambda: Differential(tmp_path_factory.mktemp("differential"))
+    return lambda: Differential(tmp_path_factory.mktemp("differential"), forks)
 
 
 @pytest.fixture

@@ -10,9 +10,6 @@ import threading
 import psutil
 import pytest
 
-# Loaded out here once: pytester drops what a session in a test imports, and would import it anew each time.
-from pytest_diagnostics import fixtures, rendering, session  # noqa: F401
-
 OPTIONS = ("-pno:asyncio", "-pno:rerunfailures", "--diagnostics", "--diagnostics-interval=0.02")
 
 

@@ -215,12 +215,26 @@ SUITE = """
 """
 
 
-@pytest.fixture(scope="module", params=["process", "thread"])
-def process(new_differential: Callable[[], Differential], request: pytest.FixtureRequest) -> Ran:
+ARGUMENTS = ("-v", "-s", "-pno:faulthandler", "-Walways", "-Wignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def suite(new_differential: Callable[[], Differential]) -> Differential:
     runs = new_differential()
     runs.write(test_it=SUITE)
-    runs.diagnostics = (*runs.diagnostics, f"--diagnostics-recorder={request.param}")
-    return runs.pair("-v", "-s", "-pno:faulthandler", "-Walways", "-Wignore::DeprecationWarning")
+    return runs
+
+
+@pytest.fixture(scope="module")
+def off(suite: Differential) -> object:
+    return suite.run(*ARGUMENTS, on=False)
+
+
+@pytest.fixture(scope="module", params=["process", "thread"])
+def process(suite: Differential, off: object, request: pytest.FixtureRequest) -> Ran:
+    on = suite.run(*ARGUMENTS, f"--diagnostics-recorder={request.param}", on=True)
+    suite.same(off, on)  # type: ignore[arg-type] # a fixture's type may not be imported at run time
+    return on
 
 
 def test_tests_that_take_their_process_apart_pass_as_they_do_without_us(process: Ran) -> None:
