@@ -119,7 +119,7 @@ def test_what_pytest_remembers_between_runs_is_the_same(inside: pytest.Pytester,
     for switch in ("--no-diagnostics", "--diagnostics"):
         lines: list[str] = []
         for _ in range(3):
-            result = inside.runpytest_subprocess(switch, option, "-v")
+            result = inside.runpytest(switch, option, "-v")
             lines += [
                 str(result.ret),
                 *(line.split(" ")[0] for line in result.stdout.lines if "::test_" in line),
