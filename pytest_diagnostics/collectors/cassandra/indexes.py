@@ -139,7 +139,7 @@ class IndexesReader:
         told, calm = self._read([index for index in current if index.kind != "view"], answers)
         self._polled_at = answers.moment
         # ScyllaDB's indexes are views: the same tables tell of them.
-        told += of_views(behind, self._views.read(answers)) if self._kind == "scylla" else []
+        told += of_views(behind, self._views.read_all(answers)) if self._kind == "scylla" else []
         told += [_dropped(known) for known in self._known.values() if known.dropped_at is not None]
         told.sort(key=lambda item: (str(item["keyspace"]), str(item["index"])))
         return self._brief.shorten({**result, "indexes": told}, calm)
@@ -317,16 +317,12 @@ def of_views(found: Sequence[Index], told: Mapping[str, object]) -> list[dict[st
     """Return ScyllaDB's indexes from what is told of its views: the one behind an index is <index>_index."""
     views = told.get("views")
     listed = {(item["keyspace"], item["view"]): item for item in views} if isinstance(views, list) else {}
-    left_out = told.get("left_out_states")
     items = []
     for index in found:
         view = listed.get((index.keyspace, f"{index.name}_index"))
         if view is None:
-            # Of the views of a large cluster that are not listed, all are built, or nobody knows which.
-            is_built = isinstance(left_out, dict) and set(left_out) == {State.BUILT.value}
-            state = State.BUILT if is_built else State.UNKNOWN
-            view = {"state": state.value, "percent": 100.0 if is_built else None, "nodes": {}}
-            view["reasons"] = {} if is_built else {"state": "the view behind it is not told of"}
+            view = {"state": State.UNKNOWN.value, "percent": None, "nodes": {}}
+            view["reasons"] = {"state": "the view behind it is not told of"}
         more = {key: value for key, value in view.items() if key not in ("keyspace", "view", "base")}
         more["queryable"] = True if view["state"] == State.BUILT.value else None
         items.append({**_names(index), **more})

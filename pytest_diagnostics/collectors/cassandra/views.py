@@ -97,6 +97,11 @@ class ViewsReader:
 
     def read(self, answers: Answers) -> dict[str, object]:
         """Return the data of one poll."""
+        result = self.read_all(answers)
+        return result if result["views"] is None else self._brief.shorten(result)
+
+    def read_all(self, answers: Answers) -> dict[str, object]:
+        """Return the data of one poll with every view, however many there are."""
         self._kind = telling.kind(answers) or self._kind
         self._sizes.note(answers)
         self._note_versions(answers)
@@ -116,7 +121,7 @@ class ViewsReader:
         }
         why = self._why_no_views(answers)
         if why is None:
-            return self._brief.shorten(result)
+            return result
         return {**result, "views": None, "reasons": {"views": why}}
 
     # -- the schema

@@ -316,6 +316,31 @@ def test_index_of_scylla_is_told_from_the_view_behind_it() -> None:
     assert SSTABLE_TASKS not in reader.queries(3.0)
 
 
+def test_indexes_of_a_large_scylla_cluster_are_told_from_all_the_views() -> None:
+    names = [f"i{number:03}" for number in range(300)]
+    views = [
+        {"keyspace_name": "k", "view_name": f"{name}_index", "base_table_name": "t", "id": name}
+        for name in names
+    ]
+    told: dict[Query, Said] = {
+        INDEXES: [index(name) for name in names],
+        VIEWS: views,
+        LOCAL: [],
+        SCYLLA_BUILDS: [],
+        BUILT: [{"keyspace_name": "k", "view_name": "i299_index"}],
+        SCYLLA_STATUS: [],
+    }
+    reader = IndexesReader()
+    reader.attend("k", "i299")
+
+    found = reader.read(answers({A: told}, 1.0, catalog=Catalog({("system", "scylla_local"): ("key",)})))
+
+    assert found["states"] == {"built": 1, "pending": 299}
+    items = found["indexes"]
+    assert isinstance(items, list)
+    assert (items[0]["index"], items[0]["state"]) == ("i299", "built")
+
+
 def test_one_of_thousands_that_changes_is_listed_with_all_that_is_known_of_it() -> None:
     names = [f"i{number}" for number in range(2000)]
     schema = [index(name) for name in names]
