@@ -162,13 +162,14 @@ class Diagnostics:
         """Account a part of this test under a name of its own."""
         stretch = Stretch(name)
         window = self._reader.open()
-        start = self._clock.monotonic()
         try:
             yield stretch
         finally:
-            end = self._clock.monotonic()
             stretch.usage, stretch.absent = self._reader.close(window)
-            self._record("stretch", {"name": name, "start": start, "end": end, "usage": stretch.usage})
+            self._record(
+                "stretch",
+                {"name": name, "start": window.start, "end": window.end, "usage": stretch.usage},
+            )
 
     def usage(self) -> Usage:
         """Return this test's exact figures so far, without fixtures above function scope.

@@ -206,18 +206,18 @@ class PhaseHooks:
         attempt.when = when
         attempt.start = began
         if attempt.watched:
-            attempt.window = self.guard(self.reader.open)
-            # The window begins with its edge, which comes last.
-            attempt.start = self.clock.monotonic()
+            window = attempt.window = self.guard(self.reader.open)
+            if window is not None:
+                attempt.start = window.start
             self.edges += 1
-            self.edge_seconds += attempt.start - began
+            self.edge_seconds += self.clock.monotonic() - began
 
     def _end(self) -> None:
         attempt = self.attempt
         if attempt is None or not attempt.when:
             return
         self.pytest_leave_pdb()  # whoever quits the debugger never leaves it
-        end = self.clock.monotonic()
+        began = end = self.clock.monotonic()
         window, attempt.window = attempt.window, None
         usage: Usage = {}
         absent = {"usage": "could not be read"}
@@ -225,6 +225,7 @@ class PhaseHooks:
             absent = {"usage": "switched off for this test by no_diagnostics"}
         elif window is not None:
             usage, absent = self.guard(self.reader.close, window) or (usage, absent)
+            end = window.end or end
             if attempt.limited:
                 attempt.inner_fds.append(sum(inner.get("fds_change", 0) for inner in window.inner))
                 self.guard(self.judge.count, attempt)
@@ -239,7 +240,7 @@ class PhaseHooks:
             "absent": absent,
         }
         self.edges += 1
-        self.edge_seconds += self.clock.monotonic() - end
+        self.edge_seconds += self.clock.monotonic() - began
 
     def _reported(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
         began = self.clock.monotonic()

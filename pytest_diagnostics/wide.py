@@ -23,21 +23,18 @@ class WideFixture:
         self._name = fixture_name(fixturedef.argname)
         self._scope = request.scope
         self._phase = ""
-        self._start = 0.0
         self._window: Window | None = None
 
     def begin(self, phase: str) -> None:
         """Open the window."""
         self._phase = phase
         self._window = self._hooks.reader.open(exclude=True)
-        self._start = self._hooks.clock.monotonic()
 
     def end(self) -> None:
         """Close the window and write its record."""
         window, self._window = self._window, None
         if window is None:
             return
-        end = self._hooks.clock.monotonic()
         usage, absent = self._hooks.reader.close(window)
         attempt = self._hooks.attempt
         self._hooks.shard.append(
@@ -48,8 +45,8 @@ class WideFixture:
                 "worker": self._hooks.worker,
                 "phase": self._phase,
                 "during": attempt.item.nodeid if attempt is not None else "",
-                "start": self._start,
-                "end": end,
+                "start": window.start,
+                "end": window.end,
                 "usage": usage,
                 "absent": absent,
             },

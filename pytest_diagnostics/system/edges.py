@@ -39,13 +39,23 @@ class Rare(NamedTuple):
     oom: Raw
 
 
+class Clocks(NamedTuple):
+    """One moment, in nanoseconds.
+
+    The CPU's clocks lie outside the wall's: for them the kernel brings the thread's account up to date, and
+    who has had his share of the CPU is taken off it there.
+    """
+
+    wall_ns: int  # CLOCK_MONOTONIC
+    cpu_ns: int  # CLOCK_PROCESS_CPUTIME_ID
+    thread_ns: int  # CLOCK_THREAD_CPUTIME_ID
+
+
 class LinuxEdge(NamedTuple):
     """What was read at one moment, mostly unparsed."""
 
-    wall_ns: int
-    cpu_ns: int
-    #: What the thread ran, and how long it waited for a CPU, up to this moment.
-    thread_ns: int
+    clocks: Clocks
+    #: How long the thread waited for a CPU up to this moment.
     waited_ns: Count
     own: resource.struct_rusage
     children: resource.struct_rusage
@@ -65,8 +75,8 @@ def figures(first: LinuxEdge, last: LinuxEdge) -> tuple[Usage, dict[str, str]]:
     """Return the figures between two edges of one process, but for the peak, and why others are absent."""
     own, was, kids, kids_were = last.own, first.own, last.children, first.children
     usage: Usage = {
-        "wall_seconds": (last.wall_ns - first.wall_ns) / 1e9,
-        "cpu_seconds": (last.cpu_ns - first.cpu_ns) / 1e9,
+        "wall_seconds": (last.clocks.wall_ns - first.clocks.wall_ns) / 1e9,
+        "cpu_seconds": (last.clocks.cpu_ns - first.clocks.cpu_ns) / 1e9,
         # The kernel tells microseconds; what a difference of floats adds beyond them is no figure.
         "cpu_user_seconds": round(own.ru_utime - was.ru_utime, 6),
         "cpu_system_seconds": round(own.ru_stime - was.ru_stime, 6),
@@ -93,7 +103,8 @@ def _cpu_wait(first: LinuxEdge, last: LinuxEdge, usage: Usage, reasons: dict[str
         reasons["cpu_wait_seconds"] = _why(was, now)
         return
     # A switch between a clock and the look at it is not seen; but who runs does not wait.
-    idle_ns = last.wall_ns - first.wall_ns - (last.thread_ns - first.thread_ns)
+    ran_ns = last.clocks.thread_ns - first.clocks.thread_ns
+    idle_ns = last.clocks.wall_ns - first.clocks.wall_ns - ran_ns
     usage["cpu_wait_seconds"] = max(0, min(now - was, idle_ns)) / 1e9
 
 

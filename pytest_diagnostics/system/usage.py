@@ -39,11 +39,14 @@ class Edge(Protocol):
 class Window:
     """An open window. ``exclude`` keeps it out of the windows around it."""
 
-    __slots__ = ("before", "exclude", "inner", "peak")
+    __slots__ = ("before", "end", "exclude", "inner", "peak", "start")
 
     def __init__(self, exclude: bool) -> None:
         self.exclude = exclude
         self.before: Edge | None = None
+        #: The moments of its edges, seconds on CLOCK_MONOTONIC; 0 before there is one.
+        self.start = 0.0
+        self.end = 0.0
         #: Gross figures of the excluded windows that were closed inside this one.
         self.inner: list[Usage] = []
         #: The peak's interval, or why there is none.

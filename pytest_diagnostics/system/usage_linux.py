@@ -40,8 +40,6 @@ class LinuxUsageReader:
     _clock_ns = staticmethod(time.clock_gettime_ns)
     _getrusage = staticmethod(resource.getrusage)
     _MONOTONIC: ClassVar[int] = time.CLOCK_MONOTONIC
-    _CPU: ClassVar[int] = time.CLOCK_PROCESS_CPUTIME_ID
-    _THREAD_CPU: ClassVar[int] = time.CLOCK_THREAD_CPUTIME_ID
     _SELF: ClassVar[int] = resource.RUSAGE_SELF
     _CHILDREN: ClassVar[int] = resource.RUSAGE_CHILDREN
     #: How long what no count of the process vouches for is taken for unchanged.
@@ -83,12 +81,14 @@ class LinuxUsageReader:
         """Begin a window: the sources first, the clocks last, so that reading them is not charged to it."""
         window = Window(exclude)
         self._windows.push(window)
-        window.before = self._opening_edge(window)
+        window.before = edge = self._opening_edge(window)
+        window.start = edge.clocks.wall_ns / 1e9
         return window
 
     def close(self, window: Window) -> tuple[Usage, dict[str, str]]:
         """End a window: the clocks first."""
         after = self._closing_edge()
+        window.end = after.clocks.wall_ns / 1e9
         size, no_peak = self._close_peak(window, after.own.ru_maxrss)
         if window.before is None:
             return Usage(), dict.fromkeys(KEYS, "the window was never opened")
@@ -137,18 +137,12 @@ class LinuxUsageReader:
 
     def _closing_edge(self) -> LinuxEdge:
         """Read the clocks first, so that reading the rest is not charged to what ends."""
-        clock_ns = self._clock_ns
-        # The CPU's clock inside the wall's: of one thread, no more is worked than passes.
-        cpu_ns, wall_ns, thread_ns = (
-            clock_ns(self._CPU),
-            clock_ns(self._MONOTONIC),
-            clock_ns(self._THREAD_CPU),
-        )
+        clocks = self._waits.end()
         own, children = self._getrusage(self._SELF), self._getrusage(self._CHILDREN)
-        waited_ns = self._waits.until(own, wall_ns, thread_ns)
+        waited_ns = self._waits.until(clocks, own)
         present = self._present()
-        rare = self._read_rare(wall_ns, own, children, present)
-        return LinuxEdge(wall_ns, cpu_ns, thread_ns, waited_ns, own, children, present, rare)
+        rare = self._read_rare(clocks.wall_ns, own, children, present)
+        return LinuxEdge(clocks, waited_ns, own, children, present, rare)
 
     def _opening_edge(self, window: Window) -> LinuxEdge:
         """Read the clocks last."""
@@ -159,14 +153,8 @@ class LinuxUsageReader:
         reset = self._peak_reason is None and self._open_peak(window, own.ru_maxrss, present.statm)
         if reset or rare is not was:
             children = self._getrusage(self._CHILDREN)
-        waited_ns, own = self._waits.before()
-        clock_ns = self._clock_ns
-        thread_ns, wall_ns, cpu_ns = (
-            clock_ns(self._THREAD_CPU),
-            clock_ns(self._MONOTONIC),
-            clock_ns(self._CPU),
-        )
-        return LinuxEdge(wall_ns, cpu_ns, thread_ns, waited_ns, own, children, present, rare)
+        waited_ns, own, clocks = self._waits.begin()
+        return LinuxEdge(clocks, waited_ns, own, children, present, rare)
 
     def _open_peak(self, window: Window, maxrss: int, statm: Raw) -> bool:
         """Begin the interval of a window's peak; return whether the mark had to be reset for it."""

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, cast
 
+from ..core.clock import SystemClock
 from ..core.figures import KEYS, Usage
 from .usage import NO_PEAK, Edge, PeakKind, Window, Windows, missing
 
@@ -43,6 +44,7 @@ class PortableUsageReader:
     def __init__(self, peak_kind: PeakKind = "exact") -> None:
         """Open the process in psutil; without psutil its figures are absent."""
         self._windows = Windows()
+        self._clock = SystemClock()
         self._peak_reason = NO_PEAK.get(peak_kind, "exact peaks need Linux's /proc/self/clear_refs")
         self._process: psutil.Process | None = None
         self._no_process = "psutil is not installed"
@@ -54,10 +56,12 @@ class PortableUsageReader:
         window = Window(exclude)
         self._windows.push(window)
         window.before = self.edge()
+        window.start = self._clock.monotonic()
         return window
 
     def close(self, window: Window) -> tuple[Usage, dict[str, str]]:
         """End a window and return its figures, and the reasons of those that are absent."""
+        window.end = self._clock.monotonic()
         after = self.edge()
         if window.before is None:
             return Usage(), dict.fromkeys(KEYS, "the window was never opened")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import ClassVar
 
-from .edges import Count, Raw
+from .edges import Clocks, Count, Raw
 
 #: Process, thread, and how often the process' threads gave up a CPU or were taken off one.
 Switches = tuple[int, int, int, int]
@@ -28,9 +28,12 @@ class Waits:
     _getrusage = staticmethod(resource.getrusage)
     _SELF: ClassVar[int] = resource.RUSAGE_SELF
     _MONOTONIC: ClassVar[int] = time.CLOCK_MONOTONIC
+    _CPU: ClassVar[int] = time.CLOCK_PROCESS_CPUTIME_ID
     _THREAD_CPU: ClassVar[int] = time.CLOCK_THREAD_CPUTIME_ID
     #: How often it is read again when the thread is switched while it reads.
-    _TRIES: ClassVar[int] = 3
+    _TRIES: ClassVar[int] = 4
+    #: Reading a few clocks takes less, even on a machine that others share; being switched, more.
+    _UNDISTURBED_NS: ClassVar[int] = 30_000
 
     def __init__(self, read: Callable[[], Raw]) -> None:
         """``read`` returns the content of the calling thread's schedstat, or why it has none.
@@ -42,36 +45,44 @@ class Waits:
         self._known_at: Switches | None = None
         self._known: Count = "never read"
 
-    def before(self) -> tuple[Count, resource.struct_rusage]:
-        """Return the nanoseconds waited until now, where a window begins, and what getrusage says now."""
-        own = self._getrusage(self._SELF)
+    def begin(self) -> tuple[Count, resource.struct_rusage, Clocks]:
+        """Return the nanoseconds waited until a window begins, what getrusage says, and when that is: now."""
         for _ in range(self._TRIES):
-            switches = self._switches(own)
-            if switches is not None and switches == self._known_at:
-                break
-            self._known, self._known_at = self._read(), switches
-            if switches is None:
-                break
+            since_ns = self._clock_ns(self._MONOTONIC)
             own = self._getrusage(self._SELF)
-        return self._known, own
+            switches = self._switches(own)
+            fresh = switches is None or switches != self._known_at
+            if fresh:
+                self._known, self._known_at = self._read(), switches
+            cpu_ns, thread_ns = self._clock_ns(self._CPU), self._clock_ns(self._THREAD_CPU)
+            clocks = Clocks(self._clock_ns(self._MONOTONIC), cpu_ns, thread_ns)
+            # A switch behind the count of switches shows in the time that has passed since.
+            if switches is None or (not fresh and clocks.wall_ns - since_ns < self._UNDISTURBED_NS):
+                break
+        return self._known, own, clocks
 
-    def until(self, own: resource.struct_rusage, wall_ns: int, thread_ns: int) -> Count:
-        """Return the nanoseconds waited up to a moment that has just passed.
+    def end(self) -> Clocks:
+        """Return when a window ends, which is now."""
+        wall_ns = self._clock_ns(self._MONOTONIC)
+        return Clocks(wall_ns, self._clock_ns(self._CPU), self._clock_ns(self._THREAD_CPU))
 
-        For a window that ended then: ``wall_ns`` on CLOCK_MONOTONIC, ``thread_ns`` on the thread's CPU clock;
+    def until(self, clocks: Clocks, own: resource.struct_rusage) -> Count:
+        """Return the nanoseconds waited up to a moment that ``end`` has just told.
+
         ``own`` is what getrusage said right after.
         """
         switches = self._switches(own)
         if switches is not None and switches == self._known_at:
             return self._known
         waited = self._read()
-        if switches is None or self._switches(self._getrusage(self._SELF)) == switches:
+        ran = self._clock_ns(self._THREAD_CPU) - clocks.thread_ns
+        behind = self._clock_ns(self._MONOTONIC) - clocks.wall_ns - ran
+        if behind < self._UNDISTURBED_NS:
             self._known, self._known_at = waited, switches
             return waited
-        # Switched after the window's end: it does not sleep here, so what it did not run it waited.
+        # Taken off its CPU after the window's end. It does not sleep here: what it did not run, it waited.
         self._known_at = None
-        behind = (self._clock_ns(self._MONOTONIC) - wall_ns) - (self._clock_ns(self._THREAD_CPU) - thread_ns)
-        return waited if isinstance(waited, str) else waited - max(0, behind)
+        return waited if isinstance(waited, str) else waited - behind
 
     def _switches(self, own: resource.struct_rusage) -> Switches | None:
         """Return what changes with every switch; None where it is not counted, as in some sandboxes."""
