@@ -44,13 +44,15 @@ class Schedule:
 
     def advance(self, now: float) -> int:
         """Move to the first deadline after ``now``; return how many whole ticks were skipped by it."""
-        following = self._tick if self._first is not None else self._tick + 1
-        self._first = None
+        first, self._first = self._first, None
+        following = self._tick + 1 if first is None else self._tick
         self._tick = max(following, math.floor((now - self._origin) / self.interval) + 1)
         # A tick that is due at this very instant by the arithmetic of floats is not in the future.
         while self._at(self._tick) <= now:
             self._tick += 1
-        return self._tick - following
+        skipped = self._tick - following
+        # The first tick may lie right before one of the others, which it then stands for if it is late.
+        return skipped if first is None else min(skipped, int((now - first) / self.interval))
 
     def postpone(self, until: float) -> None:
         """Skip to the first deadline at or after ``until``, as a back-off does."""

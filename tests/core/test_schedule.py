@@ -56,6 +56,15 @@ def test_late_comer_ticks_at_once_and_then_on_the_common_grid() -> None:
     assert schedule.due == 108.0
 
 
+def test_late_comer_that_comes_right_before_a_tick_stands_for_it() -> None:
+    late, later = (Schedule(100.0, 1.0, first=107.998) for _ in range(2))
+
+    assert late.advance(108.003) == 0
+    assert late.due == 109.0
+    assert later.advance(110.5) == 2
+    assert later.due == 111.0
+
+
 def test_postponed_schedule_stays_on_its_grid() -> None:
     schedule = Schedule(100.0, 1.0, 0.5)
     schedule.postpone(160.1)
