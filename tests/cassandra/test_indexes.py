@@ -21,7 +21,7 @@ KEYSPACE = "of_indexes"
 PACE_SECONDS = 0.3
 MOST_SECONDS = 120.0
 #: A build of so many rows takes some seconds: longer than nodetool needs to stop it.
-ROWS = 30_000
+ROWS = 40_000
 #: Below the size that the server refuses, 50 KiB; one by one they take the driver several times as long.
 BATCH_ROWS = 100
 SASI = "org.apache.cassandra.index.sasi.SASIIndex"
@@ -208,7 +208,7 @@ def stopped(cassandra: Cluster, watcher: Watcher) -> Item:
     """Create the index, and stop its build once it was seen under way; once more where it was too late."""
     if not isinstance(cassandra, Cluster):
         pytest.skip("the build is stopped with the nodetool of a node of ours")
-    for _ in range(5):
+    for _ in range(8):
         watcher.looks.clear()
         watcher.create()
         # It takes nodetool a second to be there.
