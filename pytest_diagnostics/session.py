@@ -21,7 +21,7 @@ from .settings import Settings
 from .storage.runs import create_run, retain, shard_header
 from .storage.shard import MemoryShard, Shard, ShardWriter
 from .system.peak import session_peak_bytes
-from .system.procfs import KeptFile
+from .system.procfs import KeptFile, has_room
 from .system.usage import open_usage_reader
 from .workers import (
     MAX_BROUGHT_BYTES,
@@ -240,7 +240,7 @@ class DiagnosticsSession:
     def _watch_tests(self) -> None:
         self._main_shard = self._shard(self.worker)
         if not self.is_controller:
-            KeptFile.keeps = self.settings.descriptors == "kept"
+            KeptFile.keeps = self.settings.descriptors == "kept" and has_room()
             reader = open_usage_reader(peak=self.settings.peak)  # type: ignore[arg-type] # checked by settings
             self.phases = PhaseHooks(self.settings, self.guard, self._main_shard, reader, self.live)
             self.config.pluginmanager.register(self.phases, "diagnostics-phases")

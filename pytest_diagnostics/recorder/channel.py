@@ -8,6 +8,8 @@ the address is abstract (it begins with a zero byte and is no file), elsewhere a
 from __future__ import annotations
 
 import _socket
+import contextlib
+import errno
 import json
 import os
 import struct
@@ -273,6 +275,9 @@ class Listener:
         self._sock.setblocking(False)
         self._sock.bind(address)
         self._sock.listen(64)
+        #: Given up when no descriptor is left for a connection: who asks for the end is heard then, too.
+        self._spare = -1
+        self._keep_spare()
 
     def fileno(self) -> int:
         """Return the descriptor, for a poll."""
@@ -284,8 +289,12 @@ class Listener:
             try:
                 # The public class' accept() would make a public socket; this one gives the bare descriptor.
                 fd, _ = self._sock._accept()  # type: ignore[attr-defined] # of the C class
-            except OSError:
-                return None
+            except OSError as exc:
+                if exc.errno not in (errno.EMFILE, errno.ENFILE) or self._spare < 0:
+                    self._keep_spare()
+                    return None
+                self._give_up_spare()
+                continue
             sock = _Bound.socket(fileno=fd)
             sock.setblocking(False)
             peer = peer_of(sock)
@@ -295,6 +304,17 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening."""
+        self._give_up_spare()
         self._sock.close()
         if not self.address.startswith("\0"):
             os.unlink(self.address)
+
+    def _keep_spare(self) -> None:
+        if self._spare < 0:
+            with contextlib.suppress(OSError):
+                self._spare = os.open(os.devnull, os.O_RDONLY)
+
+    def _give_up_spare(self) -> None:
+        if self._spare >= 0:
+            os.close(self._spare)
+            self._spare = -1

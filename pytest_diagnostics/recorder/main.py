@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ from ..storage.alive import start_ticks
 from ..storage.runs import RunDirectory, shard_header
 from ..storage.shard import ShardWriter
 from ..system.glance import Glance
-from ..system.procfs import KeptFile
+from ..system.procfs import KeptFile, has_room
 from ..system.sampling import LocalCollector
 from .channel import Listener, from_printable
 from .plan import ERRORS, GIVEN_UP, Plan
@@ -207,6 +208,10 @@ def _detach() -> None:
     os.closerange(3, 1 << 16)
     os.chdir("/")
     os.umask(0o077)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # some systems allow no more all the same
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+    KeptFile.keeps = has_room()
     # With threads, a process waits ten milliseconds for a larger table of descriptors; now it does not.
     highest = KeptFile(os.devnull)
     highest.open()

@@ -17,6 +17,10 @@ from ..core.errors import UnavailableError
 
 if sys.platform != "win32":
     import fcntl
+    import resource
+
+#: Where fewer descriptors are allowed none are kept: up to some 25 are, in a recorder.
+ROOM = 64
 
 # Functions are kept in class attributes: mocks, freezegun and pyfakefs replace module attributes only.
 
@@ -65,6 +69,14 @@ class Account:
 
 #: The process' one account.
 ACCOUNT = Account()
+
+
+def has_room() -> bool:
+    """Return whether this process may have so many descriptors that it does not lack those that are kept."""
+    if sys.platform == "win32":
+        return True
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return soft == resource.RLIM_INFINITY or soft >= ROOM
 
 
 class KeptFile:

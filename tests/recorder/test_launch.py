@@ -180,7 +180,7 @@ BEFORE = {
     "every signal blocked": """
         import signal; signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     """,
-    "few descriptors": "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))",
+    "few descriptors": "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))",
     "no environment": """
         told = {name: os.environ[name] for name in ("HERE", "KIND")}
         os.environ.clear()
