@@ -126,6 +126,32 @@ def test_nothing_is_left_behind_and_theirs_is_untouched(session: Session, keyspa
     assert {thread.name for thread in set(threading.enumerate()) - threads if not thread.daemon} == set()
 
 
+def test_view_that_is_not_built_yet_is_said_to_be_so(
+    cassandra: Server, session: Session, keyspace: str
+) -> None:
+    from cassandra.concurrent import execute_concurrent_with_args
+
+    session.execute(f"CREATE TABLE {keyspace}.t (id int PRIMARY KEY, v int)")
+    insert = session.prepare(f"INSERT INTO {keyspace}.t (id, v) VALUES (?, ?)")
+    execute_concurrent_with_args(
+        session, insert, [(number, number % 100) for number in range(20_000)], concurrency=16
+    )
+    session.execute(
+        f"CREATE MATERIALIZED VIEW {keyspace}.by_v AS SELECT * FROM {keyspace}.t "
+        "WHERE v IS NOT NULL AND id IS NOT NULL PRIMARY KEY (v, id)"
+    )
+
+    early = ViewConsistencyCheck(session, keyspace, "by_v", sample=100, settle_seconds=0.001).run()
+
+    assert early.not_built_on == tuple(cassandra.addresses)
+    end = until(60.0)
+    late = early
+    while late.not_built_on and time.monotonic() < end:
+        late = ViewConsistencyCheck(session, keyspace, "by_v").run()
+    assert late.not_built_on == ()
+    assert late.is_consistent, str(late)
+
+
 def test_unknown_names_are_explained(session: Session, keyspace: str) -> None:
     BusyTable(session, keyspace).create()
 

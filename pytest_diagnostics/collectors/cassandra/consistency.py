@@ -102,6 +102,7 @@ class ViewConsistencyCheck:
         reader = Reader(self._session, self._rows_per_second)
         try:
             plan, reason = self._plan(reader)
+            not_built_on = reader.not_built_on(self._keyspace, self._view)
             found = Found(self._max_examples)
             suspects = Suspects(plan, reader, found, self._settle_seconds)
             if self._sample is None:
@@ -120,6 +121,7 @@ class ViewConsistencyCheck:
             mode="full" if self._sample is None else "sampled",
             counts={"checked": compared.rows, **found.counts},
             examples={kind: tuple(examples) for kind, examples in found.examples.items()},
+            not_built_on=not_built_on,
             consistency=reader.level,
             consistency_reason=reason,
             sample=self._sample,

@@ -132,6 +132,19 @@ class Reader:
         except Exception as exc:
             raise UnavailableError(f"the schema cannot be read: {told(exc)}") from exc
 
+    def not_built_on(self, keyspace: str, view: str) -> tuple[str, ...]:
+        """Return the addresses of the nodes that have not built a view (system.built_views of each).
+
+        A node that is away, or does not tell, is none of them.
+        """
+        cql = "SELECT view_name FROM system.built_views WHERE keyspace_name = %s AND view_name = %s"
+        found = []
+        for host in self._session.cluster.metadata.all_hosts():
+            with suppress(Exception):  # who does not tell is not said to lack it
+                if not list(self._session.execute(cql, (keyspace, view), host=host, **self._options)):
+                    found.append(str(host.address))
+        return tuple(sorted(found))
+
     def prepare(self, cql: str) -> Statement:
         """Return a statement that takes bytes; raises RefusedStatementError for one that makes no sense."""
         try:

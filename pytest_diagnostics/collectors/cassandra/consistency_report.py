@@ -95,6 +95,8 @@ class ConsistencyReport:
     counts: Mapping[str, int]
     #: Kind -> some of the rows that are wrong.
     examples: Mapping[str, tuple[Example, ...]]
+    #: The nodes that had not built the view when the check began: it lacks what they have not come to.
+    not_built_on: tuple[str, ...]
     #: The level at which both sides were read, and why.
     consistency: str
     consistency_reason: str
@@ -144,6 +146,7 @@ class ConsistencyReport:
             "is_consistent": self.is_consistent,
             "counts": dict(self.counts),
             "examples": {kind: [one.as_dict() for one in found] for kind, found in self.examples.items()},
+            "not_built_on": list(self.not_built_on),
             "consistency": self.consistency,
             "consistency_reason": self.consistency_reason,
             "sample": self.sample,
@@ -181,6 +184,11 @@ class ConsistencyReport:
             lines += [f"    {example}" for example in shown]
             if self.counts[kind] > len(shown):
                 lines.append(f"    and {self.counts[kind] - len(shown):,} more")
+        if self.wrong and self.not_built_on:
+            lines.append(
+                f"  it was not built on {', '.join(self.not_built_on)} when the check began: what is missing "
+                "may be what the build has not come to"
+            )
         lines.append(f"  {self.bound.sentence}")
         if self.cut_short:
             lines.append(

@@ -28,6 +28,7 @@ def report(missing: int = 0, examples: tuple[Example, ...] = (), unjudged: int =
         mode="sampled",
         counts={"checked": 4_000, "missing": missing, "ghost": 0, "differs": 0},
         examples={"missing": examples, "ghost": (), "differs": ()},
+        not_built_on=("127.0.0.1",),
         consistency="QUORUM",
         consistency_reason="there are 3 copies of each row",
         sample=2_000,
@@ -117,6 +118,9 @@ def test_wrong_report_says_which_rows_at_which_level() -> None:
         "    and 2 more",
     ]
     assert "read at QUORUM: there are 3 copies of each row" in str(caught.value)
+    unbuilt = "it was not built on 127.0.0.1 when the check began: what is missing may be what the build"
+    assert unbuilt in str(caught.value)
+    assert unbuilt not in str(report())
 
 
 @pytest.mark.parametrize(
