@@ -32,8 +32,10 @@ class Waits:
     _THREAD_CPU: ClassVar[int] = time.CLOCK_THREAD_CPUTIME_ID
     #: How often it is read again when the thread is switched while it reads.
     _TRIES: ClassVar[int] = 4
-    #: Reading a few clocks takes less, even on a machine that others share; being switched, more.
+    #: Reading a few clocks takes less, even on a machine that others share; being switched, more. In a sandbox
+    #: that answers system calls itself it may take more: so many times as long as it takes there.
     _UNDISTURBED_NS: ClassVar[int] = 30_000
+    _UNDISTURBED_TIMES: ClassVar[int] = 8
 
     def __init__(self, read: Callable[[], Raw]) -> None:
         """``read`` returns the content of the calling thread's schedstat, or why it has none.
@@ -44,6 +46,7 @@ class Waits:
         self._thread = self._get_ident()
         self._known_at: Switches | None = None
         self._known: Count = "never read"
+        self._undisturbed_ns = max(self._UNDISTURBED_NS, self._UNDISTURBED_TIMES * self._least_ns())
 
     def begin(self) -> tuple[Count, resource.struct_rusage, Clocks]:
         """Return the nanoseconds waited until a window begins, what getrusage says, and when that is: now."""
@@ -57,7 +60,7 @@ class Waits:
             cpu_ns, thread_ns = self._clock_ns(self._CPU), self._clock_ns(self._THREAD_CPU)
             clocks = Clocks(self._clock_ns(self._MONOTONIC), cpu_ns, thread_ns)
             # A switch behind the count of switches shows in the time that has passed since.
-            if switches is None or (not fresh and clocks.wall_ns - since_ns < self._UNDISTURBED_NS):
+            if switches is None or (not fresh and clocks.wall_ns - since_ns < self._undisturbed_ns):
                 break
         return self._known, own, clocks
 
@@ -77,12 +80,22 @@ class Waits:
         waited = self._read()
         ran = self._clock_ns(self._THREAD_CPU) - clocks.thread_ns
         behind = self._clock_ns(self._MONOTONIC) - clocks.wall_ns - ran
-        if behind < self._UNDISTURBED_NS:
+        if behind < self._undisturbed_ns:
             self._known, self._known_at = waited, switches
             return waited
         # Taken off its CPU after the window's end. It does not sleep here: what it did not run, it waited.
         self._known_at = None
         return waited if isinstance(waited, str) else waited - behind
+
+    def _least_ns(self) -> int:
+        """Return what getrusage and the clocks take at least."""
+        taken = []
+        for _ in range(5):
+            since_ns = self._clock_ns(self._MONOTONIC)
+            self._getrusage(self._SELF)
+            self.end()
+            taken.append(self._clock_ns(self._MONOTONIC) - since_ns)
+        return min(taken)
 
     def _switches(self, own: resource.struct_rusage) -> Switches | None:
         """Return what changes with every switch; None where it is not counted, as in some sandboxes."""
