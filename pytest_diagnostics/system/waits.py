@@ -32,8 +32,8 @@ class Waits:
     _THREAD_CPU: ClassVar[int] = time.CLOCK_THREAD_CPUTIME_ID
     #: How often it is read again when the thread is switched while it reads.
     _TRIES: ClassVar[int] = 4
-    #: Reading a few clocks takes less, even on a machine that others share; being switched, more. In a sandbox
-    #: that answers system calls itself it may take more: so many times as long as it takes there.
+    #: Reading a few clocks takes less, even on a machine that others share; being switched, more. Where a
+    #: sandbox answers system calls it may take more: so many times as long as it takes there.
     _UNDISTURBED_NS: ClassVar[int] = 30_000
     _UNDISTURBED_TIMES: ClassVar[int] = 8
 
