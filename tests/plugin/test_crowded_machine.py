@@ -12,6 +12,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="figures of Linu
 
 #: What the reading of several clocks takes, and what a summary rounds away.
 NOISE_SECONDS = 50e-6
+#: What an interrupt between two of them may work at the expense of who runs.
+INTERRUPT_SECONDS = 1e-3
 
 
 def test_no_phase_waits_or_works_longer_than_it_lasts_nor_into_the_next(differential: Differential) -> None:
@@ -48,7 +50,7 @@ def test_no_phase_waits_or_works_longer_than_it_lasts_nor_into_the_next(differen
             wall = usage["wall_seconds"] + NOISE_SECONDS
             if usage["cpu_wait_seconds"] > wall:
                 wrong.append((*name, "waited", usage["cpu_wait_seconds"], wall))
-            if usage["cpu_seconds"] > wall:
+            if usage["cpu_seconds"] > wall + INTERRUPT_SECONDS:
                 wrong.append((*name, "worked", usage["cpu_seconds"], wall))
             if phase["start_seconds"] < end - NOISE_SECONDS:
                 wrong.append((*name, "began early", phase["start_seconds"], end))
