@@ -350,9 +350,11 @@ def test_a_sink_may_do_without_the_executions_that_succeeded(sink: MemorySink, *
     with DiagnosticManager([collector], interval=60.0, sinks=sinks) as manager:
         manager.collect_now(timeout=TIMEOUT)
 
+    # Two or three collections: the one that is asked for may be the first tick.
+    collected = [result.collected for result in frugal.results]
+    assert collected[:2] == [True, False]
     assert [execution.succeeded for execution in frugal.executions] == [False]
-    assert [execution.succeeded for execution in sink.executions] == ([True, False, True] if beside else [])
-    assert len(frugal.results) == 3
+    assert [execution.succeeded for execution in sink.executions] == (collected if beside else [])
 
 
 def test_plain_data_is_recorded_as_it_is() -> None:
