@@ -135,14 +135,19 @@ class Reader:
     def not_built_on(self, keyspace: str, view: str) -> tuple[str, ...]:
         """Return the addresses of the nodes that have not built a view (system.built_views of each).
 
-        A node that is away, or does not tell, is none of them.
+        All are asked at once, and have a second. A node that is away, or does not tell, is none of them.
         """
         cql = "SELECT view_name FROM system.built_views WHERE keyspace_name = %s AND view_name = %s"
-        found = []
+        options = {**self._options, "timeout": LEAST_SECONDS}
+        asked, found = {}, []
         for host in self._session.cluster.metadata.all_hosts():
+            with suppress(Exception):  # it is away
+                future = self._session.execute_async(cql, (keyspace, view), host=host, **options)
+                asked[str(host.address)] = future
+        for address, future in asked.items():
             with suppress(Exception):  # who does not tell is not said to lack it
-                if not list(self._session.execute(cql, (keyspace, view), host=host, **self._options)):
-                    found.append(str(host.address))
+                if not list(future.result()):
+                    found.append(address)
         return tuple(sorted(found))
 
     def prepare(self, cql: str) -> Statement:
